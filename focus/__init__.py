@@ -1,0 +1,1 @@
+"""The global focus: registry of bridges, placement, routes, conferences, failover."""

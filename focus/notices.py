@@ -1,0 +1,78 @@
+"""What the focus tells a participant, in its own words; the web room translates for browsers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relay.control import SourceState
+from relay.ids import BridgeId, ConferenceId, ParticipantId, Region
+
+
+class FailureCode(StrEnum):
+    """Why something that a participant asked for did not happen."""
+
+    BAD_REQUEST = "bad-request"
+    NO_BRIDGE = "no-bridge"
+    UNKNOWN_REGION = "unknown-region"
+    OFFER_REFUSED = "offer-refused"
+    ROOM_FULL = "room-full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A participant as the others see it; between two bridges it has neither bridge nor region."""
+
+    participant: ParticipantId
+    name: str
+    region: Region | None
+    bridge: BridgeId | None
+    sources: tuple[SourceState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """You have a seat, and here is everybody else."""
+
+    conference: ConferenceId
+    you: Person
+    people: tuple[Person, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The bridge's answer to the offer of that attempt."""
+
+    attempt: int
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonChanged:
+    """Somebody else joined, moved, muted or has new sources: the whole of that person."""
+
+    person: Person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonLeft:
+    """Somebody else is gone."""
+
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Your transport is gone and this is your bridge now: offer anew."""
+
+    region: Region
+    bridge: BridgeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """It did not happen, and why, in words for a person; the session goes on."""
+
+    code: FailureCode
+    message: str
+
+
+Notice = Joined | Answer | PersonChanged | PersonLeft | Moved | Failed

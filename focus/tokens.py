@@ -1,0 +1,124 @@
+"""Enrolment tokens: each lets one bridge of one region into the mesh, once.
+
+A token is a JWT (RFC 7519, HS256) under a secret of the state directory, so it can be minted
+while the focus runs or does not. Spent ones are remembered on disk until they would have
+expired, so that once means once over restarts. Times are Unix seconds.
+"""
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+
+from focus.private_files import create_private, write_private
+from relay.errors import MalformedError, RemoteProtocolError, SettingsError
+from relay.ids import BridgeId, Region, region_of
+
+_ALGORITHM = "HS256"
+_AUDIENCE = "octomesh-enrolment"
+_SECRET_FILE = "enrolment.key"
+_LEDGER_FILE = "enrolment.json"
+_SECRET_BYTES = 32
+MAX_TOKEN_CHARS = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a good token allows: to be this bridge from now on."""
+
+    jti: str
+    bridge: BridgeId
+    region: Region
+    expires_s: float
+
+
+def mint_token(state_dir: Path, region: Region, ttl_s: float, *, now_s: float | None = None) -> str:
+    """A new token for one bridge of `region`, good for `ttl_s`; needs no running focus."""
+    if ttl_s <= 0:
+        raise SettingsError(f"a token that is good for {ttl_s} s is good for nothing")
+    now = time.time() if now_s is None else now_s
+    claims = {
+        "aud": _AUDIENCE,
+        "jti": secrets.token_urlsafe(16),
+        "region": region_of(region),
+        "iat": int(now),
+        "exp": int(now + ttl_s),
+    }
+    return jwt.encode(claims, _secret(state_dir), algorithm=_ALGORITHM)
+
+
+class TokenLedger:
+    """The focus's side of tokens: which are good, which are spent, how many bridges they made.
+
+    One process at a time may have it for a state directory.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / _LEDGER_FILE
+        self._secret = _secret(state_dir)
+        self._spent: dict[str, float] = {}
+        self._enrolled: dict[str, int] = {}
+        if self._path.exists():
+            try:
+                ledger = json.loads(self._path.read_bytes())
+                self._spent = {str(jti): float(end) for jti, end in ledger["spent"].items()}
+                self._enrolled = {str(name): int(n) for name, n in ledger["enrolled"].items()}
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise SettingsError(f"{self._path} is damaged: no token can be trusted") from None
+
+    def check_untrusted(self, token: str, now: float) -> Grant:
+        """What the token allows; it is not spent by this.
+
+        MalformedError when it is no token, RemoteProtocolError when it is not ours, has
+        expired or is spent.
+        """
+        if len(token) > MAX_TOKEN_CHARS:
+            raise MalformedError("the token is too long")
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                options={
+                    "require": ["exp", "jti", "aud"],
+                    # Against `now` below, not against PyJWT's own clock.
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+            region = region_of(str(claims["region"]))
+            grant = Grant(
+                jti=str(claims["jti"]),
+                bridge=BridgeId(f"{region}-{self._enrolled.get(region, 0) + 1}"),
+                region=region,
+                expires_s=float(claims["exp"]),
+            )
+        except (jwt.InvalidSignatureError, jwt.InvalidAudienceError):
+            raise RemoteProtocolError("the token was not minted by this mesh") from None
+        except (jwt.InvalidTokenError, ValueError, TypeError, KeyError):
+            raise MalformedError("not an enrolment token") from None
+        if not now < grant.expires_s:
+            raise RemoteProtocolError("the token has expired; mint a new one")
+        if grant.jti in self._spent:
+            raise RemoteProtocolError("the token has been used; mint one for each bridge")
+        return grant
+
+    def spend(self, grant: Grant, now: float) -> None:
+        """Spends the token that was checked last; on disk when this returns. May block."""
+        spent = {jti: end for jti, end in self._spent.items() if end > now}
+        spent[grant.jti] = grant.expires_s
+        enrolled = {**self._enrolled, grant.region: self._enrolled.get(grant.region, 0) + 1}
+        write_private(self._path, json.dumps({"spent": spent, "enrolled": enrolled}).encode())
+        self._spent, self._enrolled = spent, enrolled
+
+
+def _secret(state_dir: Path) -> bytes:
+    secret = create_private(state_dir / _SECRET_FILE, secrets.token_bytes(_SECRET_BYTES))
+    if len(secret) != _SECRET_BYTES:
+        raise SettingsError(f"{state_dir / _SECRET_FILE} is damaged")
+    return secret

@@ -1,0 +1,377 @@
+"""The command line: `octomesh up | focus | region | matrix | token`.
+
+The only file that knows all rooms, and it imports each where a command needs it, so that
+`octomesh --help` is quick. Settings come from flags, then the environment
+(`OCTOMESH_<COMMAND>_<OPTION>`), then the TOML file of `--config`, then defaults.
+"""
+
+import json
+import os
+import re
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relay.errors import SettingsError
+
+if TYPE_CHECKING:
+    import httpx
+    from rich.table import Table
+
+    from relay.ids import Region
+
+DEFAULT_STATE_DIR = ".octomesh"
+
+
+def main() -> None:
+    """Run the command line; what the operator got wrong is one line and exit code 1."""
+    try:
+        cli(prog_name="octomesh", auto_envvar_prefix="OCTOMESH")
+    except* SettingsError as group:
+        click.echo(f"octomesh: {_first(group)}", err=True)
+        sys.exit(1)
+
+
+def _first(group: BaseExceptionGroup[SettingsError]) -> SettingsError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+# Options that several commands share, and what an option's text means.
+
+
+class _Duration(click.ParamType[float]):
+    """Seconds, written like 90s, 10m, 1h or 2d."""
+
+    name = "duration"
+    _UNITS_S: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not like 90s, 10m, 1h or 2d", param, ctx)
+        return float(int(match[1]) * self._UNITS_S[match[2]])
+
+
+def _region(_ctx: click.Context, _param: click.Parameter, value: str) -> "Region":
+    from relay.ids import region_of
+
+    try:
+        return region_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _regions(ctx: click.Context, param: click.Parameter, value: str) -> "tuple[Region, ...]":
+    return tuple(_region(ctx, param, name.strip()) for name in value.split(","))
+
+
+_PORT = click.IntRange(1, 65_535)
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
+
+_state_dir = click.option(
+    "--state-dir",
+    type=_DIRECTORY,
+    default=DEFAULT_STATE_DIR,
+    show_default=True,
+    help="Where keys, certificates and logs are kept.",
+)
+
+
+def _port(flag: str, default: int, text: str) -> Callable[[Any], Any]:
+    return click.option(flag, type=_PORT, default=default, show_default=True, help=text)
+
+
+_https_port = _port("--https-port", 8443, "TCP port of HTTPS.")
+_http_port = _port("--http-port", 8080, "TCP port of plain HTTP, for trials on localhost.")
+_listen_host = click.option(
+    "--listen-host", default="::", show_default=True, help="Address to listen at; :: is all."
+)
+_ops_host = click.option(
+    "--ops-host", default="127.0.0.1", show_default=True, help="Address of /healthz and /metrics."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=_FILE, help="TOML file with tables like [up], [focus], [region].")
+@click.option("--parent-pid", type=int, hidden=True)
+@click.version_option(package_name="octomesh", message="octomesh %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None, parent_pid: int | None) -> None:
+    """Video meetings for offices on several continents.
+
+    Options are also read from the environment (OCTOMESH_UP_HTTPS_PORT and so on), then from
+    the file of --config.
+    """
+    if parent_pid is not None:
+        from relay.child import die_with_parent
+
+        die_with_parent(parent_pid)
+    if config is not None:
+        ctx.default_map = _read_config(config)
+
+
+def _read_config(path: Path) -> dict[str, dict[str, object]]:
+    from relay.settings_file import Kind, parse_settings
+
+    def kind(param: click.Parameter) -> Kind:
+        if param.multiple:
+            return Kind.TEXTS
+        if isinstance(param, click.Option) and param.is_flag:
+            return Kind.SWITCH
+        return Kind.NUMBER if isinstance(param.type, click.IntRange) else Kind.TEXT
+
+    tables = {
+        name: {param.name: kind(param) for param in command.params if param.name}
+        for name, command in cli.commands.items()
+    }
+    try:
+        return parse_settings(path.read_text(encoding="utf-8"), tables)
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+# One process of a mesh.
+
+
+@cli.command()
+@_state_dir
+@_listen_host
+@_https_port
+@_http_port
+@_ops_host
+@_port("--ops-port", 9999, "TCP port of /healthz and /metrics.")
+def focus(**options: Any) -> None:
+    """Run the focus and the web server in this process."""
+    from relay.logs import configure_logs
+    from web.server import run
+    from web.settings import WebSettings
+
+    settings = WebSettings(**options)
+    configure_logs(process="focus")
+    _serve(run, settings)
+
+
+@cli.command()
+@click.option("--region", required=True, callback=_region, help="Where this bridge stands.")
+@click.option("--focus-url", required=True, help="Like https://meet.example.org.")
+@click.option("--focus-ca", type=_FILE, help="Certificate that vouches for the focus.")
+@click.option(
+    "--token-file",
+    type=_FILE,
+    help="File with the one-time enrolment token; or the environment's OCTOMESH_REGION_TOKEN.",
+)
+@_state_dir
+@_listen_host
+@_port("--media-port", 10_000, "UDP port of media.")
+@_port("--relay-port", 10_001, "TCP port of the links between bridges.")
+@_ops_host
+@_port("--ops-port", 10_002, "TCP port of /healthz and /metrics.")
+@click.option(
+    "--advertise",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Public address of this bridge, may be repeated; default: its interfaces' own.",
+)
+@click.option(
+    "--allow-loopback/--no-allow-loopback",
+    default=False,
+    help="Advertise loopback addresses too: for trials on one machine.",
+)
+def region(token_file: Path | None, **options: Any) -> None:
+    """Run one regional bridge."""
+    from region.bridge import run
+    from region.settings import RegionSettings
+    from relay.logs import configure_logs
+
+    # The secret is taken out of the environment, so that nothing we start inherits it.
+    token = os.environ.pop("OCTOMESH_REGION_TOKEN", "").strip()
+    if token_file is not None:
+        try:
+            token = token_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"--token-file {token_file}: {error}") from None
+    settings = RegionSettings(token=token or None, **options)
+    configure_logs(process="bridge", region=settings.region)
+    _serve(run, settings)
+
+
+def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
+    """Run a service until SIGINT or SIGTERM, which stop it cleanly."""
+    import trio
+
+    async def cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for _ in signals:
+            scope.cancel()
+
+    async def serve() -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on_signal, signals, nursery.cancel_scope)
+                await nursery.start(run, settings)
+
+    trio.run(serve)
+
+
+# A whole mesh on this machine.
+
+
+@cli.command()
+@_https_port
+@_http_port
+@_port("--media-port", 10_000, "UDP port of the first bridge; each has ten ports from its first.")
+@click.option("--ops-port", type=_PORT, help="TCP port of the focus's /healthz; media port - 1.")
+@click.option(
+    "--regions",
+    default="sao-paulo,frankfurt,singapore",
+    show_default=True,
+    callback=_regions,
+    help="One bridge for each.",
+)
+@_state_dir
+def up(ops_port: int | None, media_port: int, state_dir: Path, **options: Any) -> None:
+    """Run a whole mesh on this machine until Ctrl-C: the focus, and a bridge for each region."""
+    from octomesh_up import UpSettings, run
+
+    settings = UpSettings(
+        ops_port=media_port - 1 if ops_port is None else ops_port,
+        media_port=media_port,
+        state_dir=state_dir.absolute(),
+        **options,
+    )
+    _serve(run, settings)
+
+
+# What an operator asks of a running mesh.
+
+
+@cli.command()
+@click.option(
+    "--url", default="https://localhost:8443", show_default=True, help="Where the focus answers."
+)
+@click.option("--watch", is_flag=True, help="Print it again each second until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line each time.")
+@click.option(
+    "--ca",
+    type=_FILE,
+    help="Certificate that vouches for the focus; default: .octomesh/web-cert.pem if it is there.",
+)
+def matrix(url: str, watch: bool, as_json: bool, ca: Path | None) -> None:
+    """Print the round trip times between all bridges, in ms, as measured on the media path."""
+    import time
+
+    import httpx
+    from rich.console import Console
+    from rich.live import Live
+
+    tls = ssl.create_default_context()
+    local = Path(DEFAULT_STATE_DIR) / "web-cert.pem"
+    if ca is not None or local.is_file():
+        try:
+            tls.load_verify_locations(ca or local)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"--ca {ca or local}: {error}") from None
+    def samples() -> Iterator[dict[str, dict[str, float | None]]]:
+        with httpx.Client(verify=tls, timeout=5.0) as client:
+            yield rtt_matrix(_mesh(client, url))
+            while watch:
+                time.sleep(1.0)
+                yield rtt_matrix(_mesh(client, url))
+
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            for sample in samples():
+                click.echo(json.dumps(sample))
+        elif watch:
+            with Live() as live:
+                for sample in samples():
+                    live.update(_table(sample), refresh=True)
+        else:
+            for sample in samples():
+                Console().print(_table(sample))
+
+
+def _mesh(client: "httpx.Client", url: str) -> dict[str, Any]:
+    import httpx
+
+    try:
+        answer = client.get(f"{url.rstrip('/')}/api/mesh").raise_for_status()
+        mesh = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise SettingsError(f"no mesh at {url}: {error}") from None
+    if not isinstance(mesh, dict) or not {"bridges", "links"} <= mesh.keys():
+        raise SettingsError(f"no mesh at {url}: the answer is not octomesh's")
+    return mesh
+
+
+def rtt_matrix(mesh: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """`/api/mesh` as RTT in ms from each bridge to each other, None where none is measured.
+
+    Bridges are called by their region, and by region and id where a region has several.
+    """
+    regions = [bridge["region"] for bridge in mesh["bridges"]]
+    names = {
+        bridge["bridge"]: bridge["region"]
+        if regions.count(bridge["region"]) == 1
+        else f"{bridge['region']} {bridge['bridge']}"
+        for bridge in sorted(mesh["bridges"], key=lambda it: (it["region"], it["bridge"]))
+    }
+    measured = {
+        (link["from"], link["to"]): link["rtt_ms"] if link["up"] else None for link in mesh["links"]
+    }
+    return {
+        name: {
+            other_name: measured.get((bridge, other))
+            for other, other_name in names.items()
+            if other != bridge
+        }
+        for bridge, name in names.items()
+    }
+
+
+def _table(figures: Mapping[str, Mapping[str, float | None]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="RTT in ms", caption="from the rows to the columns")
+    table.add_column("from \\ to")
+    for name in figures:
+        table.add_column(name, justify="right")
+    for name, row in figures.items():
+        cells = []
+        for other in figures:
+            rtt_ms = row.get(other)
+            cells.append("" if other == name else "–" if rtt_ms is None else f"{rtt_ms:.1f}")
+        table.add_row(name, *cells)
+    return table
+
+
+@cli.command()
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    default=DEFAULT_STATE_DIR,
+    show_default=True,
+    help="The focus's.",
+)
+@click.option("--region", required=True, callback=_region, help="Where the new bridge stands.")
+@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long it holds.")
+def token(state_dir: Path, region: "Region", ttl: float) -> None:
+    """Print a one-time token with which a new bridge enrols."""
+    from focus.tokens import mint_token
+
+    click.echo(mint_token(state_dir, region, ttl))
+
+
+if __name__ == "__main__":
+    main()

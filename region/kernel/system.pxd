@@ -1,0 +1,137 @@
+"""What the kernel uses of Linux and of libsrtp, declared once."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <errno.h>
+    #include <netinet/in.h>
+    #include <pthread.h>
+    #include <stdint.h>
+    #include <string.h>
+    #include <sys/epoll.h>
+    #include <sys/eventfd.h>
+    #include <sys/socket.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    /* A fair lock: whoever waits is served before the holder can take it again
+       (the pump would otherwise starve Python under load). */
+    typedef struct { pthread_mutex_t next, main; int waiting; } fair_lock;
+    static inline void fair_init(fair_lock *l) {
+        pthread_mutex_init(&l->next, 0); pthread_mutex_init(&l->main, 0); l->waiting = 0;
+    }
+    static inline void fair_destroy(fair_lock *l) {
+        pthread_mutex_destroy(&l->next); pthread_mutex_destroy(&l->main);
+    }
+    static inline void fair_acquire(fair_lock *l) {
+        __atomic_add_fetch(&l->waiting, 1, __ATOMIC_RELAXED);
+        pthread_mutex_lock(&l->next); pthread_mutex_lock(&l->main); pthread_mutex_unlock(&l->next);
+        __atomic_sub_fetch(&l->waiting, 1, __ATOMIC_RELAXED);
+    }
+    static inline void fair_release(fair_lock *l) { pthread_mutex_unlock(&l->main); }
+    static inline int fair_wanted(fair_lock *l) {
+        return __atomic_load_n(&l->waiting, __ATOMIC_RELAXED);
+    }
+
+    static inline uint32_t load_acquire(uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+    static inline void store_release(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+
+    static inline int64_t monotonic_ns(void) {
+        struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    }
+
+    /* Socket addresses as 18 bytes, IPv4 mapped into IPv6 (RFC 4291 section 2.5.5.2), and back
+       in the family of the socket. The scope of a link-local address is kept beside them. */
+    static const uint8_t v4_mapped[12] = {0,0,0,0,0,0,0,0,0,0,0xff,0xff};
+    static inline int address_from_sockaddr(const struct sockaddr_storage *s, uint8_t *out) {
+        if (s->ss_family == AF_INET6) {
+            const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)s;
+            memcpy(out, &a->sin6_addr, 16); memcpy(out + 16, &a->sin6_port, 2); return 1;
+        }
+        if (s->ss_family == AF_INET) {
+            const struct sockaddr_in *a = (const struct sockaddr_in *)s;
+            memcpy(out, v4_mapped, 12); memcpy(out + 12, &a->sin_addr, 4);
+            memcpy(out + 16, &a->sin_port, 2); return 1;
+        }
+        return 0;
+    }
+    static inline socklen_t sockaddr_from_address(int family, const uint8_t *in, struct sockaddr_storage *s) {
+        memset(s, 0, sizeof *s);
+        if (family == AF_INET6) {
+            struct sockaddr_in6 *a = (struct sockaddr_in6 *)s;
+            a->sin6_family = AF_INET6;
+            memcpy(&a->sin6_addr, in, 16); memcpy(&a->sin6_port, in + 16, 2);
+            return sizeof *a;
+        }
+        if (memcmp(in, v4_mapped, 12)) return 0;  /* an IPv6 address, but the socket is IPv4 */
+        struct sockaddr_in *a = (struct sockaddr_in *)s;
+        a->sin_family = AF_INET;
+        memcpy(&a->sin_addr, in + 12, 4); memcpy(&a->sin_port, in + 16, 2);
+        return sizeof *a;
+    }
+    static inline int socket_family(int fd) {
+        struct sockaddr_storage s; socklen_t n = sizeof s;
+        return getsockname(fd, (struct sockaddr *)&s, &n) ? -1 : s.ss_family;
+    }
+    """
+    ctypedef struct fair_lock:
+        pass
+    void fair_init(fair_lock *) nogil
+    void fair_destroy(fair_lock *) nogil
+    void fair_acquire(fair_lock *) nogil
+    void fair_release(fair_lock *) nogil
+    int fair_wanted(fair_lock *) nogil
+
+    uint32_t load_acquire(uint32_t *) nogil
+    void store_release(uint32_t *, uint32_t) nogil
+    int64_t monotonic_ns() nogil
+
+    ctypedef unsigned int socklen_t
+    cdef struct sockaddr:
+        pass
+    cdef struct sockaddr_storage:
+        pass
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+    cdef struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        int msg_flags
+    cdef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    cdef struct timespec:
+        pass
+    int AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC
+    int recvmmsg(int, mmsghdr *, unsigned int, int, timespec *) nogil
+    int sendmmsg(int, mmsghdr *, unsigned int, int) nogil
+    ssize_t sendto(int, const void *, size_t, int, const sockaddr *, socklen_t) nogil
+    int address_from_sockaddr(const sockaddr_storage *, uint8_t *) nogil
+    socklen_t sockaddr_from_address(int, const uint8_t *, sockaddr_storage *) nogil
+    int socket_family(int) nogil
+
+    ctypedef union epoll_data_t:
+        int fd
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int EPOLLIN, EPOLL_CTL_ADD, EPOLL_CLOEXEC, EFD_NONBLOCK, EFD_CLOEXEC
+    int epoll_create1(int) nogil
+    int epoll_ctl(int, int, int, epoll_event *) nogil
+    int epoll_wait(int, epoll_event *, int, int) nogil
+    int eventfd(unsigned int, int) nogil
+    ssize_t read(int, void *, size_t) nogil
+    ssize_t write(int, const void *, size_t) nogil
+    int close(int) nogil
+    int errno, EAGAIN, EINTR
+
+# srtp_protect, srtp_unprotect and their RTCP forms: context, packet in place, length in and out.
+ctypedef int (*srtp_function)(void *, void *, int *) noexcept nogil

@@ -1,0 +1,264 @@
+"""Writes the bridge's answer to an offer, and says what the two have settled.
+
+Knows no transport: identities, addresses and SSRCs are given. RFC 9429 §5.3 (JSEP answers),
+RFC 9143 (BUNDLE), RFC 8839 (ICE), RFC 8842 (setup), RFC 8285 (header extensions).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from region.ice import IceCredentials
+from region.offer import Codec, Direction, Offer, Section, Setup, parse_offer_untrusted
+from relay.errors import RemoteProtocolError
+from relay.ids import Address, MediaKind, SourceKind, Ssrc
+from relay.payload import EXTENSION_URIS, HeaderExtension, PayloadType
+
+__all__ = ["Answer", "Offer", "OfferedSlot", "OfferedSource", "answer", "parse_offer_untrusted"]
+
+CNAME = "octomesh"
+"""RFC 3550 §6.5.1: of every slot, in the answer and in RTCP."""
+
+_MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
+_EXTENSIONS = {uri: extension for extension, uri in EXTENSION_URIS.items()}
+_ONE_BYTE_IDS = range(1, 15)  # RFC 8285 §4.2; we do not answer extmap-allow-mixed
+_OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
+_FEEDBACK = ("ccm fir", "nack pli")
+_NAMES = {
+    SourceKind.MICROPHONE: "microphone",
+    SourceKind.CAMERA: "camera",
+    SourceKind.SCREEN: "screen",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedSource:
+    """A stream that the browser will send."""
+
+    mid: str
+    kind: SourceKind
+    ssrc: Ssrc
+    rtx_ssrc: Ssrc | None
+    """Where retransmissions would come; the answer does not ask for any yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedSlot:
+    """A stream that the bridge will send."""
+
+    mid: str
+    media: MediaKind
+    ssrc: Ssrc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer's text, and what it has settled."""
+
+    sdp: str
+    sources: tuple[OfferedSource, ...]
+    slots: tuple[OfferedSlot, ...]
+    payload_types: Mapping[int, PayloadType]
+    """By the browser's number, one-to-one."""
+    extensions: Mapping[int, HeaderExtension]
+    """By the browser's id, one-to-one."""
+
+
+def answer(
+    offer: Offer,
+    *,
+    sources: Mapping[str, SourceKind],
+    ice: IceCredentials,
+    fingerprint: str,
+    candidates: Sequence[Address],
+    slot_ssrcs: Mapping[str, Ssrc],
+) -> Answer:
+    """Accept the sections in `sources` and `slot_ssrcs` (both by mid), reject all others.
+
+    RemoteProtocolError, in words for the person, when the offer cannot be served so.
+    """
+    if offer.transport.setup is Setup.PASSIVE:
+        raise RemoteProtocolError("The browser waits for a handshake that it has to begin itself.")
+    settled = _Settled(default=candidates[0] if candidates else Address(host="0.0.0.0", port=9))
+    # RFC 9429 §5.3.1 leaves these to the first section; aiortc reads them in each.
+    transport = [
+        f"a=ice-ufrag:{ice.ufrag}",
+        f"a=ice-pwd:{ice.password}",
+        f"a=fingerprint:{fingerprint}",
+        f"a=setup:{Setup.PASSIVE}",
+    ]
+    bodies: list[list[str]] = []
+    accepted: list[Section] = []
+    for section in offer.sections:
+        body: list[str] | None = None
+        if section.mid in sources:
+            body = settled.take_source(offer, section, sources[section.mid])
+        elif section.mid in slot_ssrcs and section.direction is not Direction.SENDONLY:
+            body = settled.take_slot(offer, section, slot_ssrcs[section.mid])
+        if body is None:
+            bodies.append(_rejected(section))
+            continue
+        if not accepted and section.transport not in (None, offer.transport):
+            # RFC 9143 §7.3.1: the first accepted section's transport is that of all.
+            raise RemoteProtocolError("The offer's first section cannot be used.")
+        bodies.append(body + transport + ([] if accepted else _candidate_lines(candidates)))
+        accepted.append(section)
+    missing = sources.keys() - {section.mid for section in accepted}
+    if missing:
+        kinds = " and ".join(sorted(_NAMES[sources[mid]] for mid in missing))
+        raise RemoteProtocolError(
+            f"The browser says it sends its {kinds}, but offers no such media."
+        )
+    if not accepted:
+        raise RemoteProtocolError("The browser offers neither VP8 nor Opus in one bundle.")
+    lines = [
+        "v=0",
+        # RFC 8866 §5.2: the pair of numbers tells sessions of one host apart.
+        f"o=- {crc32(ice.ufrag.encode())} 1 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE " + " ".join(section.mid for section in accepted),
+        "a=ice-lite",
+    ]
+    for body in bodies:
+        lines += body
+    return Answer(
+        sdp="".join(f"{line}\r\n" for line in lines),
+        sources=tuple(settled.sources),
+        slots=tuple(settled.slots),
+        payload_types=settled.payload_types,
+        extensions=settled.extensions,
+    )
+
+
+@dataclass(slots=True)
+class _Settled:
+    """What the sections so far have agreed on; numbers are the whole bundle's (RFC 9143 §9.1)."""
+
+    default: Address
+    payload_types: dict[int, PayloadType] = field(default_factory=dict)
+    extensions: dict[int, HeaderExtension] = field(default_factory=dict)
+    sources: list[OfferedSource] = field(default_factory=list)
+    slots: list[OfferedSlot] = field(default_factory=list)
+
+    def take_source(self, offer: Offer, section: Section, kind: SourceKind) -> list[str] | None:
+        """Receive the section as this source; None when it is no such thing."""
+        if section.direction not in (Direction.SENDONLY, Direction.SENDRECV):
+            return None
+        if section.media is not kind.media or not offer.can_carry(section):
+            return None
+        name = _NAMES[kind]
+        if any(source.kind is kind for source in self.sources):
+            raise RemoteProtocolError(f"The browser offers its {name} twice.")
+        if not section.ssrcs:
+            raise RemoteProtocolError(
+                f"The browser offers its {name} in several qualities at once (simulcast), "
+                "which this bridge cannot take."
+                if section.rids
+                else f"The browser does not say by which SSRC it sends its {name}."
+            )
+        ssrc = section.ssrcs[0]
+        if any(source.ssrc == ssrc for source in self.sources):
+            raise RemoteProtocolError("The browser offers two sources of one SSRC.")
+        lines = self._media_lines(section, Direction.RECVONLY)
+        rtx = dict(section.rtx_ssrcs).get(ssrc)
+        self.sources.append(OfferedSource(mid=section.mid, kind=kind, ssrc=ssrc, rtx_ssrc=rtx))
+        return lines
+
+    def take_slot(self, offer: Offer, section: Section, ssrc: Ssrc) -> list[str] | None:
+        """Send into the section; None when it takes nothing that we carry."""
+        if section.media is None or not offer.can_carry(section):
+            return None
+        if section.direction is Direction.INACTIVE:
+            return None
+        lines = self._media_lines(section, Direction.SENDONLY)
+        # RFC 8830 §2: "-" is no stream, as slots are not to be played in step with each other.
+        lines += [f"a=msid:- slot-{section.mid}", f"a=ssrc:{ssrc} cname:{CNAME}"]
+        self.slots.append(OfferedSlot(mid=section.mid, media=section.media, ssrc=ssrc))
+        return lines
+
+    def _media_lines(self, section: Section, direction: Direction) -> list[str]:
+        codec = self._settle_codec(section)
+        lines = [
+            f"m={section.media_name} {self.default.port} {section.protocol} {codec.number}",
+            f"c=IN {_family(self.default)} {self.default.host}",
+            f"a=mid:{section.mid}",
+            f"a={direction}",
+            "a=rtcp-mux",
+        ]
+        if section.rtcp_rsize:
+            lines.append("a=rtcp-rsize")
+        for wire_id, uri in section.extensions:
+            if self._settle_extension(wire_id, uri, direction):
+                lines.append(f"a=extmap:{wire_id} {uri}")
+        if codec.canonical is PayloadType.OPUS:
+            lines.append(f"a=rtpmap:{codec.number} opus/48000/2")
+            lines.append(f"a=fmtp:{codec.number} {_OPUS_PARAMETERS}")
+        else:
+            lines.append(f"a=rtpmap:{codec.number} VP8/90000")
+            lines += [f"a=rtcp-fb:{codec.number} {f}" for f in _FEEDBACK if f in codec.feedback]
+        return lines
+
+    def _settle_codec(self, section: Section) -> Codec:
+        """The section's payload type, under the same number as in other sections."""
+        assert section.codec is not None  # can_carry has said so
+        wanted = section.codec.canonical
+        assert wanted is not None
+        known = {canonical: number for number, canonical in self.payload_types.items()}
+        for codec in section.codecs:
+            if codec.canonical is wanted and codec.number == known.get(wanted, codec.number):
+                break
+        else:
+            raise RemoteProtocolError(f"The browser numbers {wanted.name} in two ways.")
+        if self.payload_types.setdefault(codec.number, wanted) is not wanted:
+            raise RemoteProtocolError(f"The browser numbers {wanted.name} as another codec.")
+        return codec
+
+    def _settle_extension(self, wire_id: int, uri: str, direction: Direction) -> bool:
+        """Whether the section may use this extension."""
+        if wire_id not in _ONE_BYTE_IDS:
+            return False
+        if uri == _MID_URI:
+            # Harmless where we receive: it is read by nobody. We never send it.
+            return direction is Direction.RECVONLY and wire_id not in self.extensions
+        extension = _EXTENSIONS.get(uri)
+        if extension is None:
+            return False
+        known = {canonical: number for number, canonical in self.extensions.items()}
+        if known.get(extension, wire_id) != wire_id:
+            return False
+        return self.extensions.setdefault(wire_id, extension) is extension
+
+
+def _rejected(section: Section) -> list[str]:
+    """RFC 9429 §5.3.1: port 0; one format must stand there, and aiortc wants to know it."""
+    number = section.formats[0]
+    lines = [
+        f"m={section.media_name} 0 {section.protocol} {number}",
+        "c=IN IP4 0.0.0.0",
+        f"a=mid:{section.mid}",
+        "a=inactive",
+    ]
+    for codec in section.codecs:
+        if str(codec.number) == number:
+            channels = f"/{codec.channels}" if codec.channels > 1 else ""
+            lines.append(f"a=rtpmap:{number} {codec.encoding}/{codec.clock_rate}{channels}")
+    return lines
+
+
+def _candidate_lines(candidates: Sequence[Address]) -> list[str]:
+    """RFC 8839 §5.1: host candidates of the one component, the first the most preferred."""
+    lines = []
+    foundations: dict[str, int] = {}
+    for index, address in enumerate(candidates):
+        foundation = foundations.setdefault(address.host, len(foundations) + 1)
+        # RFC 8445 §5.1.2.1: type preference 126 for hosts, component 1.
+        priority = 126 << 24 | (65_535 - index) << 8 | 255
+        lines.append(
+            f"a=candidate:{foundation} 1 udp {priority} {address.host} {address.port} typ host"
+        )
+    return [*lines, "a=end-of-candidates"]
+
+
+def _family(address: Address) -> str:
+    return "IP6" if ":" in address.host else "IP4"

@@ -1,0 +1,32 @@
+"""Payload types and header extensions as they are on every trunk.
+
+A browser numbers them as it likes; the bridge translates at its edge, so two browsers
+and two bridges never have to agree on a number.
+"""
+
+from enum import IntEnum
+
+
+class PayloadType(IntEnum):
+    """RFC 3551 §6: the dynamic payload types of a trunk."""
+
+    VP8 = 96
+    OPUS = 111
+
+    @property
+    def clock_rate(self) -> int:
+        """RTP timestamp ticks in a second."""
+        return 48_000 if self is PayloadType.OPUS else 90_000
+
+
+class HeaderExtension(IntEnum):
+    """RFC 8285: the extension ids of a trunk; each is forwarded to receivers that negotiated it."""
+
+    AUDIO_LEVEL = 1
+    VIDEO_ORIENTATION = 2
+
+
+EXTENSION_URIS = {
+    HeaderExtension.AUDIO_LEVEL: "urn:ietf:params:rtp-hdrext:ssrc-audio-level",  # RFC 6464
+    HeaderExtension.VIDEO_ORIENTATION: "urn:3gpp:video-orientation",  # 3GPP TS 26.114
+}

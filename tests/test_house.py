@@ -1,0 +1,86 @@
+"""The rooms import what DESIGN's table allows, and cores stay free of the world."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+ALLOWED = {
+    "relay": {"relay"},
+    "region": {"region", "relay"},
+    "focus": {"focus", "relay"},
+    "web": {"web", "focus", "relay"},
+}
+OURS = {*ALLOWED, "octomesh", "octomesh_up", "benchmarks", "tests"}
+
+CORES = [
+    *("relay/codec.py", "relay/control.py", "relay/errors.py", "relay/framing.py", "relay/ids.py"),
+    *("relay/identity.py", "relay/link.py", "relay/payload.py", "relay/probe.py"),
+    *("relay/settings_file.py", "region/conference.py", "region/dtls.py", "region/ice.py"),
+    *("region/path.py", "region/rtcp.py", "region/sdp.py", "region/settings.py"),
+    *("focus/conference.py", "focus/core.py", "focus/placement.py", "focus/registry.py"),
+    *("focus/routes.py", "web/messages.py", "web/settings.py"),
+]
+WORLD = {
+    *("trio", "trio_websocket", "asyncio", "threading", "socket", "select", "subprocess"),
+    *("time", "random", "secrets", "logging", "structlog", "httpx"),
+}
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((HOUSE / room).rglob("*.py")) + sorted((HOUSE / room).rglob("*.pyi"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The first names of all modules that a file imports, wherever in it it does."""
+    package = path.relative_to(HOUSE).parts[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0] if node.module and not node.level else package
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    assert modules(room)
+    for path in modules(room):
+        foreign = set(imported(path)) & OURS - ALLOWED[room]
+        assert not foreign, f"{path.relative_to(HOUSE)} imports {', '.join(sorted(foreign))}"
+
+
+def test_the_command_lines_second_file_leaves_knowing_all_rooms_to_the_first() -> None:
+    assert set(imported(HOUSE / "octomesh_up.py")) & OURS <= {"relay", "focus"}
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_core_is_sans_io(core: str) -> None:
+    foreign = set(imported(HOUSE / core)) & WORLD
+    assert not foreign, f"{core} is a core and imports {', '.join(sorted(foreign))}"
+
+
+def test_only_the_kernel_is_not_python() -> None:
+    compiled = {
+        path.parent.relative_to(HOUSE).as_posix()
+        for room in ALLOWED
+        for suffix in ("pyx", "pxd", "h")
+        for path in (HOUSE / room).rglob(f"*.{suffix}")
+    }
+    assert compiled <= {"region/kernel"}
+
+
+def test_the_command_line_is_quick_because_it_imports_late() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import octomesh, sys; print(*sys.modules)"],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "click" in loaded
+    assert not {"trio", "fastapi", "httpx", "pydantic", "cryptography", "rich"} & set(loaded)

@@ -1,0 +1,1 @@
+"""What browsers see: HTTPS, the signalling WebSocket, the meeting client, the mesh page."""
