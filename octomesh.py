@@ -265,7 +265,7 @@ def up(ops_port: int | None, media_port: int, state_dir: Path, **options: Any) -
 @click.option(
     "--ca",
     type=_FILE,
-    help="Certificate that vouches for the focus; default: .octomesh/web-cert.pem if it is there.",
+    help="Certificate that vouches for the focus; default: that of .octomesh, if it is there.",
 )
 def matrix(url: str, watch: bool, as_json: bool, ca: Path | None) -> None:
     """Print the round trip times between all bridges, in ms, as measured on the media path."""
@@ -275,13 +275,16 @@ def matrix(url: str, watch: bool, as_json: bool, ca: Path | None) -> None:
     from rich.console import Console
     from rich.live import Live
 
+    from web.certificate import CERTIFICATE_FILE
+
     tls = ssl.create_default_context()
-    local = Path(DEFAULT_STATE_DIR) / "web-cert.pem"
+    local = Path(DEFAULT_STATE_DIR) / CERTIFICATE_FILE
     if ca is not None or local.is_file():
         try:
             tls.load_verify_locations(ca or local)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"--ca {ca or local}: {error}") from None
+
     def samples() -> Iterator[dict[str, dict[str, float | None]]]:
         with httpx.Client(verify=tls, timeout=5.0) as client:
             yield rtt_matrix(_mesh(client, url))

@@ -26,9 +26,8 @@ from relay.errors import SettingsError
 from relay.ids import Region
 from relay.ports import WantedPort, check_free
 from relay.supervisor import Process, Supervisor
+from web.certificate import CERTIFICATE_FILE
 
-WEB_CERTIFICATE = "web-cert.pem"
-"""In the state directory: made by the focus on its first run, trusted by the bridges of `up`."""
 BRIDGE_PORT_STEP = 10
 """Each bridge has ten ports: media, relay, ops, and seven to spare."""
 TOKEN_TTL_S = 600
@@ -98,7 +97,7 @@ async def run(
 
 
 async def _meshed(settings: UpSettings, supervisor: Supervisor) -> None:
-    tls = ssl.create_default_context(cafile=str(settings.state_dir / WEB_CERTIFICATE))
+    tls = ssl.create_default_context(cafile=str(settings.state_dir / CERTIFICATE_FILE))
     async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=2.0) as client:
 
         async def ask() -> str | None:
@@ -196,7 +195,7 @@ def _process(
             "region",
             f"--region={bridge.region}",
             f"--focus-url={settings.url}",
-            f"--focus-ca={settings.state_dir / WEB_CERTIFICATE}",
+            f"--focus-ca={settings.state_dir / CERTIFICATE_FILE}",
             f"--state-dir={bridge.state_dir}",
             f"--media-port={bridge.first_port}",
             f"--relay-port={bridge.first_port + 1}",

@@ -306,7 +306,6 @@ class _Turn:
         member = self._member(event)
         if member is None:
             return
-        self.offers = self.offers.void_of(event.conference, event.participant)
         kinds = tuple(sorted(event.sources.values()))
         if len(set(kinds)) != len(kinds):
             why = "an offer has one source of each kind at most"

@@ -10,6 +10,7 @@ import struct
 from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
+from zlib import crc32
 
 from aioice import stun
 
@@ -175,7 +176,7 @@ class CheckAnswerer:
 
         Who has captured a check could send it again from elsewhere and so draw media there.
         """
-        digest = int.from_bytes(transaction_id[:4], "big")
+        digest = crc32(transaction_id)
         if digest in self._seen:
             return False
         if len(self._seen) < REMEMBERED_CHECKS:

@@ -73,8 +73,9 @@ def answer(
     candidates: Sequence[Address],
     slot_ssrcs: Mapping[str, Ssrc],
 ) -> Answer:
-    """Accept the sections in `sources` and `slot_ssrcs` (both by mid), reject all others.
+    """Take the sections in `sources` and `slot_ssrcs` (both by mid), leave the others idle.
 
+    What has no codec of ours, or no part in the bundle, is rejected (port 0).
     RemoteProtocolError, in words for the person, when the offer cannot be served so.
     """
     if offer.transport.setup is Setup.PASSIVE:
@@ -87,43 +88,36 @@ def answer(
         f"a=fingerprint:{fingerprint}",
         f"a=setup:{Setup.PASSIVE}",
     ]
-    bodies: list[list[str]] = []
-    accepted: list[Section] = []
+    lines: list[str] = []
+    accepted: set[str] = set()
     for section in offer.sections:
-        body: list[str] | None = None
-        if section.mid in sources:
-            body = settled.take_source(offer, section, sources[section.mid])
-        elif section.mid in slot_ssrcs and section.direction is not Direction.SENDONLY:
-            body = settled.take_slot(offer, section, slot_ssrcs[section.mid])
-        if body is None:
-            bodies.append(_rejected(section))
-            continue
-        if not accepted and section.transport not in (None, offer.transport):
-            # RFC 9143 §7.3.1: the first accepted section's transport is that of all.
+        body = settled.take(offer, section, sources, slot_ssrcs)
+        if body is not None:
+            accepted.add(section.mid)
+            lines += body + transport
+            lines += _candidate_lines(candidates) if section.mid == offer.bundle[0] else []
+        elif section.mid == offer.bundle[0]:
+            # RFC 9143 §7.3.1: its transport is that of all, and browsers will not do without.
             raise RemoteProtocolError("The offer's first section cannot be used.")
-        bodies.append(body + transport + ([] if accepted else _candidate_lines(candidates)))
-        accepted.append(section)
-    missing = sources.keys() - {section.mid for section in accepted}
+        else:
+            lines += _rejected(section)
+    missing = sources.keys() - {source.mid for source in settled.sources}
     if missing:
         kinds = " and ".join(sorted(_NAMES[sources[mid]] for mid in missing))
         raise RemoteProtocolError(
             f"The browser says it sends its {kinds}, but offers no such media."
         )
-    if not accepted:
-        raise RemoteProtocolError("The browser offers neither VP8 nor Opus in one bundle.")
-    lines = [
+    session = [
         "v=0",
         # RFC 8866 §5.2: the pair of numbers tells sessions of one host apart.
         f"o=- {crc32(ice.ufrag.encode())} 1 IN IP4 127.0.0.1",
         "s=-",
         "t=0 0",
-        "a=group:BUNDLE " + " ".join(section.mid for section in accepted),
+        "a=group:BUNDLE " + " ".join(mid for mid in offer.bundle if mid in accepted),
         "a=ice-lite",
     ]
-    for body in bodies:
-        lines += body
     return Answer(
-        sdp="".join(f"{line}\r\n" for line in lines),
+        sdp="".join(f"{line}\r\n" for line in session + lines),
         sources=tuple(settled.sources),
         slots=tuple(settled.slots),
         payload_types=settled.payload_types,
@@ -141,15 +135,35 @@ class _Settled:
     sources: list[OfferedSource] = field(default_factory=list)
     slots: list[OfferedSlot] = field(default_factory=list)
 
-    def take_source(self, offer: Offer, section: Section, kind: SourceKind) -> list[str] | None:
-        """Receive the section as this source; None when it is no such thing."""
-        if section.direction not in (Direction.SENDONLY, Direction.SENDRECV):
+    def take(
+        self,
+        offer: Offer,
+        section: Section,
+        sources: Mapping[str, SourceKind],
+        slot_ssrcs: Mapping[str, Ssrc],
+    ) -> list[str] | None:
+        """The answer to the section as source, as slot or idle; None when it must be rejected."""
+        if section.media is None or not offer.can_carry(section):
             return None
-        if section.media is not kind.media or not offer.can_carry(section):
-            return None
+        sends = section.direction in (Direction.SENDONLY, Direction.SENDRECV)
+        receives = section.direction in (Direction.RECVONLY, Direction.SENDRECV)
+        kind = sources.get(section.mid)
+        if kind is not None and kind.media is section.media and sends:
+            self.sources.append(self._source(section, kind))
+            return self._media_lines(section, Direction.RECVONLY)
+        if section.mid in slot_ssrcs and receives:
+            ssrc = slot_ssrcs[section.mid]
+            self.slots.append(OfferedSlot(mid=section.mid, media=section.media, ssrc=ssrc))
+            return [
+                *self._media_lines(section, Direction.SENDONLY),
+                # RFC 8830 §2: "-" is no stream; slots are not to be played in step.
+                f"a=msid:- slot-{section.mid}",
+                f"a=ssrc:{ssrc} cname:{CNAME}",
+            ]
+        return self._media_lines(section, Direction.INACTIVE)
+
+    def _source(self, section: Section, kind: SourceKind) -> OfferedSource:
         name = _NAMES[kind]
-        if any(source.kind is kind for source in self.sources):
-            raise RemoteProtocolError(f"The browser offers its {name} twice.")
         if not section.ssrcs:
             raise RemoteProtocolError(
                 f"The browser offers its {name} in several qualities at once (simulcast), "
@@ -158,24 +172,10 @@ class _Settled:
                 else f"The browser does not say by which SSRC it sends its {name}."
             )
         ssrc = section.ssrcs[0]
-        if any(source.ssrc == ssrc for source in self.sources):
-            raise RemoteProtocolError("The browser offers two sources of one SSRC.")
-        lines = self._media_lines(section, Direction.RECVONLY)
-        rtx = dict(section.rtx_ssrcs).get(ssrc)
-        self.sources.append(OfferedSource(mid=section.mid, kind=kind, ssrc=ssrc, rtx_ssrc=rtx))
-        return lines
-
-    def take_slot(self, offer: Offer, section: Section, ssrc: Ssrc) -> list[str] | None:
-        """Send into the section; None when it takes nothing that we carry."""
-        if section.media is None or not offer.can_carry(section):
-            return None
-        if section.direction is Direction.INACTIVE:
-            return None
-        lines = self._media_lines(section, Direction.SENDONLY)
-        # RFC 8830 §2: "-" is no stream, as slots are not to be played in step with each other.
-        lines += [f"a=msid:- slot-{section.mid}", f"a=ssrc:{ssrc} cname:{CNAME}"]
-        self.slots.append(OfferedSlot(mid=section.mid, media=section.media, ssrc=ssrc))
-        return lines
+        if any(source.kind is kind or source.ssrc == ssrc for source in self.sources):
+            raise RemoteProtocolError(f"The browser offers its {name} twice.")
+        rtx_ssrc = dict(section.rtx_ssrcs).get(ssrc)
+        return OfferedSource(mid=section.mid, kind=kind, ssrc=ssrc, rtx_ssrc=rtx_ssrc)
 
     def _media_lines(self, section: Section, direction: Direction) -> list[str]:
         codec = self._settle_codec(section)

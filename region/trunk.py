@@ -3,7 +3,6 @@
 Who dials and which of two connections stays is decided in `region.trunks`.
 """
 
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import trio
 from region.demux import Demux
 from region.kernel import Pump
 from region.trunk_path import PathHandlers, PathSecrets, TrunkPath
+from region.trunk_tls import Stream, tls_reason
 from relay.control import TrunkReport
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import Address, BridgeId, ConferenceId
@@ -23,6 +23,7 @@ from relay.link import Announced, Demanded, Link, LinkEvent, LinkState, Opened, 
 from relay.trunk_messages import TRUNK_VERSIONS, RelayedSource, TrunkHello, Wanted
 
 HELLO_TIMEOUT_S = 5.0
+PATH_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 10.0
 GOODBYE_TIMEOUT_S = 1.0
 MAX_UNSENT_BYTES = 4 << 20
@@ -100,7 +101,7 @@ class Trunk:
     def __init__(
         self,
         host: TrunkHost,
-        stream: "trio.SSLStream[trio.SocketStream]",
+        stream: Stream,
         *,
         peer: BridgeId,
         dialler: BridgeId,
@@ -132,7 +133,8 @@ class Trunk:
         self._hello_scope = trio.CancelScope()
         self._scope = trio.CancelScope()
         self._reason: str | None = None
-        self._mid_send = False
+        self._send_scope = trio.CancelScope(shield=True)
+        self._opened_s = -inf
         self._rates = _Rates()
 
     @property
@@ -145,20 +147,22 @@ class Trunk:
         """Whether media may cross."""
         return self._path.up
 
+    @property
+    def healthy(self) -> bool:
+        """Whether media may cross, or soon may: a new trunk has some seconds for its path."""
+        return self.up or (self.open and trio.current_time() < self._opened_s + PATH_TIMEOUT_S)
+
     async def run(self) -> str:
         """Serve the connection until it ends, and close it; the reason, in words for a log."""
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._path.run)
-                    nursery.start_soon(self._send)
-                    self._link.start()
-                    self._unsent.set()
-                    await self._receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send)
+                try:
+                    with self._scope:
+                        await self._serve()
+                finally:
+                    self.close("shutting down")
         finally:
-            self.close("shutting down")
-            with trio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
-                await self._say_goodbye()
             await trio.aclose_forcefully(self._stream)
         return self._reason or "shutting down"
 
@@ -170,6 +174,8 @@ class Trunk:
         self._link.close(reason)
         self._path.close(reason)
         self._scope.cancel()
+        self._send_scope.deadline = trio.current_time() + GOODBYE_TIMEOUT_S
+        self._unsent.set()
 
     def announce(self, conference: ConferenceId, sources: tuple[RelayedSource, ...]) -> None:
         """All that we can send of the conference; nothing happens while not open."""
@@ -218,52 +224,46 @@ class Trunk:
         stats = self._host.pump.transport_stats(self._path.transport)
         return self._rates.update(time.monotonic(), stats.bytes_out, stats.bytes_in)
 
+    async def _serve(self) -> None:
+        self._link.start()
+        self._unsent.set()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._path.run)
+            with trio.move_on_after(HELLO_TIMEOUT_S) as self._hello_scope:
+                await self._receive()
+            self.close("no hello in time")
+
     async def _receive(self) -> None:
-        with trio.move_on_after(HELLO_TIMEOUT_S) as self._hello_scope:
+        while self._reason is None:
             try:
-                while True:
-                    data = await self._stream.receive_some(_READ_BYTES)
-                    if not data:
-                        self.close("the peer hung up")
-                        return
-                    for event in self._link.receive(bytes(data)):
-                        self._on_link_event(event)
-                    # A goodbye may be due.
-                    self._wake_sender()
+                data = await self._stream.receive_some(_READ_BYTES)
+                if not data:
+                    self.close("the peer hung up")
+                for event in self._link.receive(bytes(data)):
+                    self._on_link_event(event)
             except (MalformedError, RemoteProtocolError) as error:
                 self.close(str(error))
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self.close(f"the connection broke: {tls_reason(error)}")
-        self.close("no hello in time")
 
     async def _send(self) -> None:
-        while True:
-            await self._unsent.wait()
-            self._unsent = trio.Event()
-            data = self._link.data_to_send()
-            if not data:
-                continue
-            self._mid_send = True
-            try:
-                with trio.fail_after(SEND_TIMEOUT_S):
-                    await self._stream.send_all(data)
-            except trio.TooSlowError:
-                self.close("the peer does not read")
-                return
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                self.close(f"the connection broke: {tls_reason(error)}")
-                return
-            self._mid_send = False
+        """Write until closed and all is written, then end TLS.
 
-    async def _say_goodbye(self) -> None:
-        """Send what is left and end TLS properly, unless a half-sent record stands in the way."""
-        if self._mid_send:
-            return
+        Cancelling a write would cut a TLS record in two, and no goodbye could follow: so this is
+        shielded, and `close` sets the deadline.
+        """
         try:
-            await self._stream.send_all(self._link.data_to_send())
-            await self._stream.aclose()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # It was the peer that went.
+            with self._send_scope:
+                while self._reason is None or self._link.unsent_bytes:
+                    await self._unsent.wait()
+                    self._unsent = trio.Event()
+                    with trio.fail_after(SEND_TIMEOUT_S):
+                        await self._stream.send_all(self._link.data_to_send())
+                await self._stream.aclose()
+        except trio.TooSlowError:
+            self.close("the peer does not read")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self.close(f"the connection broke: {tls_reason(error)}")
 
     def _wake_sender(self) -> None:
         if self._link.unsent_bytes > MAX_UNSENT_BYTES:
@@ -285,6 +285,7 @@ class Trunk:
                 assert_never(event)
 
     def _on_opened(self, event: Opened) -> None:
+        self._opened_s = trio.current_time()
         self._on_open(self)
         if self._reason is None:
             log.info("trunk-open", peer=self.peer, dialler=self.dialler, version=event.version)
@@ -333,13 +334,3 @@ class _Rates:
         if before_s is None or now <= before_s:
             return 0.0, 0.0
         return sent * 8 / (now - before_s), received * 8 / (now - before_s)
-
-
-def tls_reason(error: BaseException) -> str:
-    """The TLS alert or socket error that trio wrapped, without Python's decoration."""
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLError):
-        return (cause.reason or "TLS failure").lower().replace("_", " ")
-    if isinstance(cause, OSError):
-        return cause.strerror or type(cause).__name__
-    return str(cause or error) or type(error).__name__

@@ -84,6 +84,7 @@ class TrunkPath:
         self._handlers = handlers
         self._meter = PathMeter()
         self._checker: PathChecker | None = None
+        self._opened = trio.Event()
         self._early: list[StunArrival] = []
         self._selected: bytes | None = None
         self._expected: set[bytes] = set()
@@ -128,13 +129,15 @@ class TrunkPath:
             secrets.randbits(64),
             lambda: secrets.token_bytes(12),
         )
+        self._opened.set()
         early, self._early = self._early, []
         for arrival in early:
             self._on_check(arrival)
         self._tick(time.monotonic())
 
     async def run(self) -> None:
-        """Keep checking and probing until cancelled; harmless before `open`."""
+        """Keep checking and probing, from `open` on, until cancelled."""
+        await self._opened.wait()
         while True:
             now = time.monotonic()
             self._tick(now)

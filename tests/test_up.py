@@ -4,6 +4,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from octomesh_up import UpSettings, mesh_gap, wanted_ports
 from relay.errors import SettingsError
 from relay.ids import Region
 from relay.ports import check_free
+from web.certificate import CERTIFICATE_FILE
 
 PROGRAM = Path(__file__).resolve().parent.parent / "octomesh.py"
 REGIONS = (Region("sao-paulo"), Region("frankfurt"), Region("singapore"))
@@ -83,7 +85,7 @@ class Up:
         check_free(wanted_ports(self.settings))
 
     async def get(self, url: str) -> httpx.Response:
-        tls = httpx.create_ssl_context(verify=str(self.settings.state_dir / "web-cert.pem"))
+        tls = ssl.create_default_context(cafile=str(self.settings.state_dir / CERTIFICATE_FILE))
         async with httpx.AsyncClient(verify=tls, trust_env=False) as client:
             return await client.get(url)
 
@@ -133,7 +135,7 @@ async def starter(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Starte
 async def ended(up: Up, *, within_s: float) -> int:
     with trio.fail_after(within_s):
         code = await up.process.wait()
-        while up.process.stdout is not None and not up.output.endswith("\n"):
+        while up.process.stdout is not None and not up.output.endswith("\n"):  # noqa: ASYNC110
             await trio.sleep(POLL_S)
         return code
 
@@ -184,7 +186,7 @@ async def test_nothing_outlives_an_up_that_is_killed_and_the_next_is_ready_in_5_
         assert len(family) == 1 + len(REGIONS)
         first.process.kill()
         await first.process.wait()
-        while any(child.is_running() for child in family):
+        while any(child.is_running() for child in family):  # noqa: ASYNC110
             await trio.sleep(POLL_S)
         first.assert_nothing_is_left()
 

@@ -30,7 +30,7 @@ class Nest:
 
     async def ready(self) -> None:
         with trio.fail_after(10):
-            while "ready" not in self.log.read_text():
+            while "ready" not in self.log.read_text():  # noqa: ASYNC110
                 await trio.sleep(0.02)
 
 

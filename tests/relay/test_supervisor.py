@@ -126,7 +126,7 @@ async def test_one_that_is_killed_later_is_started_again(
     victim.send_signal(signal.SIGKILL)
     await stage.hear("a was killed by SIGKILL; starting it again in 0.5 s")
     with trio.fail_after(10):
-        while victim.pid in {child.pid for child in children_with("'a2'")} or stage.starts < 2:
+        while victim.pid in {child.pid for child in children_with("'a2'")} or stage.starts < 2:  # noqa: ASYNC110
             await trio.sleep(0.02)
     assert len(children_with("'a2'")) == 1
 

@@ -1,0 +1,109 @@
+# octomesh: `make up` runs a whole mesh on this machine, `make test` runs all that CI runs.
+#
+# The environment is made by stamps in $(VENV): again when pyproject.toml, setup.py or the
+# kernel's sources change.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+INSTALLED := $(VENV)/.octomesh
+INSTALLED_FOR_TESTS := $(VENV)/.octomesh-test
+INSTALLED_FOR_CLIENT := node_modules/.octomesh
+
+KERNEL := $(wildcard region/kernel/*.pyx region/kernel/*.pxd region/kernel/*.h)
+CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mjs)
+
+# make up HTTPS_PORT=9443 REGIONS=frankfurt,singapore …
+UP_FLAGS := $(if $(HTTPS_PORT),--https-port $(HTTPS_PORT)) \
+	$(if $(HTTP_PORT),--http-port $(HTTP_PORT)) \
+	$(if $(MEDIA_PORT),--media-port $(MEDIA_PORT)) \
+	$(if $(OPS_PORT),--ops-port $(OPS_PORT)) \
+	$(if $(REGIONS),--regions $(REGIONS)) \
+	$(if $(STATE_DIR),--state-dir $(STATE_DIR))
+
+, := ,
+fail = { echo "octomesh: $(1)" >&2; exit 1; }
+# A command, and the Debian package that has it: installed when we are root.
+need = @command -v $(1) >/dev/null || { \
+	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	&& echo "octomesh: installing Debian's $(2)" && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive \
+	apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
+	} || $(call fail,no $(1): apt-get install $(2))
+
+.PHONY: help up test lint types client unit bench clean check-machine
+
+help:
+	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
+	@echo "             REGIONS= STATE_DIR= as octomesh up has them"
+	@echo "make test    everything that CI runs: lint, types, client, unit"
+	@echo "make bench   what a forwarded packet costs"
+	@echo "make clean   remove what was built and installed; meetings' state in .octomesh stays"
+
+up: $(INSTALLED)
+	@exec $(BIN)/octomesh up $(UP_FLAGS)
+
+test: lint types client unit
+
+lint: $(INSTALLED_FOR_TESTS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED_FOR_TESTS)
+	$(BIN)/mypy
+
+client: $(INSTALLED_FOR_CLIENT)
+	node_modules/.bin/tsc --project tsconfig.json
+	$(if $(CLIENT_TESTS),node --test $(CLIENT_TESTS))
+
+unit: $(INSTALLED_FOR_TESTS)
+	$(call need,chromium,chromium)
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m benchmarks.fanout
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info node_modules benchmarks/out tests/out
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f region/kernel/*.so region/kernel/*.c region/kernel/*.html
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+check-machine:
+	@command -v $(PYTHON) >/dev/null || $(call fail,no $(PYTHON): apt-get install python3)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| $(call fail,$$($(PYTHON) --version) is too old: 3.11 or newer$(,) by make PYTHON=…)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| $(call fail,python has no venv module: apt-get install python3-venv)
+	@command -v "$${CC:-gcc}" >/dev/null || $(call fail,no C compiler: apt-get install gcc)
+	@echo '#include <stdlib.h>' | "$${CC:-gcc}" -E - >/dev/null 2>&1 \
+		|| $(call fail,no C headers: apt-get install libc6-dev)
+	@$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
+		2>/dev/null || $(call fail,no Python.h: apt-get install python3-dev)
+
+$(VENV)/bin/pip: | check-machine
+	@echo "octomesh: making $(VENV) and compiling the kernel, once"
+	@$(PYTHON) -m venv $(VENV) || $(call fail,$(PYTHON) -m venv $(VENV) failed)
+
+$(INSTALLED): pyproject.toml setup.py $(KERNEL) | $(VENV)/bin/pip check-machine
+	$(call install,.)
+	@touch $@
+
+$(INSTALLED_FOR_TESTS): $(INSTALLED)
+	$(call install,.[test])
+	@touch $@
+
+# The build's own needs go into the environment, so that each later build starts at once.
+define install
+	@$(PIP) install $$($(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])') \
+		&& $(PIP) install --no-build-isolation --editable '$(1)' \
+		|| $(call fail,installing into $(VENV) failed; what pip said is above)
+endef
+
+$(INSTALLED_FOR_CLIENT): package.json package-lock.json
+	$(call need,npm,nodejs npm)
+	@npm ci --no-audit --no-fund --silent || $(call fail,npm ci failed; what it said is above)
+	@touch $@

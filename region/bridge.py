@@ -1,0 +1,256 @@
+"""One bridge process: opens its ports, composes its parts, and runs them until cancelled."""
+
+import ipaddress
+import secrets
+import socket
+import time
+from collections import Counter
+from typing import assert_never
+
+import ifaddr
+import trio
+
+from region.conferences import Conferences
+from region.demux import Demux, StunArrival
+from region.enrolment import IdentityStore, load_or_enrol
+from region.focus_link import FocusLink
+from region.ice import IceCredentials, IceLite
+from region.kernel import Pump
+from region.metrics import BridgeMetrics, registry_of
+from region.settings import RegionSettings
+from region.trunks import Trunks
+from relay.control import (
+    Allocate,
+    Challenge,
+    ConferenceState,
+    Denied,
+    FromFocus,
+    Heartbeat,
+    Mesh,
+    Release,
+    Renewed,
+    View,
+    Welcome,
+)
+from relay.errors import RemoteProtocolError
+from relay.ids import Address, Generation
+from relay.ops import Health, serve_ops
+from relay.ports import WantedPort, bind
+
+SOCKET_BUFFER_BYTES = 4 << 20
+"""Some 30 ms of 100,000 packets/s; the system may grant less (net.core.rmem_max)."""
+PING_UFRAG = "ping"
+"""ICE user fragment by which anybody may measure the round trip to this bridge."""
+
+
+async def run(
+    settings: RegionSettings, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve one bridge until cancelled; started once its ports are open and it has an identity.
+
+    SettingsError, in one line, when a port is taken or the focus will not enrol it.
+    """
+    wanted = WantedPort(
+        option="--media-port",
+        kind=socket.SOCK_DGRAM,
+        host=settings.listen_host,
+        port=settings.media_port,
+    )
+    with bind(wanted) as media:
+        media.setblocking(False)
+        media.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
+        media.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        store = await load_or_enrol(settings)
+        await _Bridge(settings, store, media).run(task_status)
+
+
+class _Bridge:
+    """The parts, and what passes between them."""
+
+    def __init__(
+        self, settings: RegionSettings, store: IdentityStore, media: socket.socket
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._pump = Pump(media.fileno())
+        self._demux = Demux(self._pump)
+        self._hosts = _hosts(settings)
+        self._addresses = self._at_port(media.getsockname()[1])
+        self._ping_password = secrets.token_hex(16)
+        self._ping = IceLite(IceCredentials(PING_UFRAG, self._ping_password), None)
+        self._load = _Load(self._pump)
+        self._last_heartbeat: Heartbeat | None = None
+        self._mesh_generation = Generation(0)
+        self._link: FocusLink | None = None
+        self._conferences = Conferences(
+            store.bridge,
+            pump=self._pump,
+            demux=self._demux,
+            candidates=self._addresses,
+            tell_focus=lambda message: self._link.send(message) if self._link else None,
+        )
+        self._trunks = Trunks(
+            identity=lambda: store.identity,
+            bridge=store.bridge,
+            pump=self._pump,
+            demux=self._demux,
+            media_addresses=self._addresses,
+            on_event=self._conferences.on_trunk_event,
+        )
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        metrics = BridgeMetrics(
+            self._pump,
+            heartbeat=lambda: self._last_heartbeat,
+            conferences=lambda: self._conferences.count,
+            drops=lambda: self._drops().items(),
+        )
+        self._demux.claim_ufrag(PING_UFRAG, self._on_ping)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_run_pump, self._pump)
+            nursery.start_soon(self._demux.run)
+            nursery.start_soon(self._conferences.run, self._trunks)
+            relay_port = await nursery.start(
+                self._trunks.run, self._settings.listen_host, self._settings.relay_port
+            )
+            self._link = FocusLink(
+                self._settings,
+                self._store,
+                media_addresses=self._addresses,
+                relay_addresses=self._at_port(relay_port),
+                ping_password=self._ping_password,
+                heartbeat=self._heartbeat,
+                on_message=self._on_focus,
+            )
+            await nursery.start(self._serve_ops, metrics)
+            nursery.start_soon(self._link.run)
+            task_status.started()
+
+    async def _serve_ops(
+        self, metrics: BridgeMetrics, *, task_status: trio.TaskStatus[int]
+    ) -> None:
+        await serve_ops(
+            self._settings.ops_host,
+            self._settings.ops_port,
+            health=self._health,
+            registry=registry_of(metrics),
+            task_status=task_status,
+        )
+
+    def _on_ping(self, arrival: StunArrival) -> None:
+        address = arrival.datagram.address
+        reply = self._ping.receive_check(arrival.message, address, arrival.datagram.received_s)
+        if reply.response is not None:
+            self._pump.send(address, reply.response)
+
+    def _on_focus(self, message: FromFocus) -> None:
+        match message:
+            case Welcome():
+                self._mesh_generation = Generation(0)
+                self._conferences.focus_is_new()
+            case Mesh():
+                if message.generation > self._mesh_generation:
+                    self._mesh_generation = message.generation
+                    self._trunks.set_peers(message.peers)
+            case ConferenceState():
+                self._conferences.on_state(message)
+            case Allocate():
+                self._conferences.on_allocate(message)
+            case View():
+                self._conferences.on_view(message)
+            case Release():
+                self._conferences.on_release(message)
+            case Challenge() | Denied() | Renewed():
+                raise RemoteProtocolError(f"{type(message).__name__} at the wrong time")
+            case _:
+                assert_never(message)
+
+    def _heartbeat(self) -> Heartbeat:
+        cpu, packets_per_s = self._load.measure()
+        self._last_heartbeat = Heartbeat(
+            participants=self._conferences.participants,
+            cpu=cpu,
+            packets_per_s=packets_per_s,
+            trunks=self._trunks.reports(),
+        )
+        return self._last_heartbeat
+
+    def _health(self) -> Health:
+        connected = self._link is not None and self._link.connected
+        trunks = self._last_heartbeat.trunks if self._last_heartbeat else ()
+        return Health(
+            ok=connected,
+            detail={
+                "bridge": self._store.bridge,
+                "region": self._store.region,
+                "focus_connected": connected,
+                "trunks_up": sum(trunk.up for trunk in trunks),
+                "trunks": len(trunks),
+                "participants": self._conferences.participants,
+            },
+        )
+
+    def _drops(self) -> Counter[str]:
+        """Everything that Python dropped; the pump counts for itself."""
+        drops = self._demux.dropped + self._conferences.dropped + self._trunks.dropped
+        return drops + self._link.dropped if self._link else drops
+
+    def _at_port(self, port: int) -> tuple[Address, ...]:
+        return tuple(Address(host=host, port=port) for host in self._hosts)
+
+
+class _Load:
+    """CPU and packets since the last measurement."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self._at_s = time.monotonic()
+        self._cpu_s = time.process_time()
+        self._packets = 0
+
+    def measure(self) -> tuple[float, float]:
+        """Share of one core, packets in and out per second."""
+        now, cpu_s = time.monotonic(), time.process_time()
+        counters = self._pump.counters()
+        packets = counters["packets_in"] + counters["packets_out"]
+        elapsed_s = max(now - self._at_s, 1e-3)
+        cpu = (cpu_s - self._cpu_s) / elapsed_s
+        rate = (packets - self._packets) / elapsed_s
+        self._at_s, self._cpu_s, self._packets = now, cpu_s, packets
+        return cpu, rate
+
+
+def _hosts(settings: RegionSettings) -> tuple[str, ...]:
+    """The literal addresses at which others reach this host."""
+    if settings.advertise:
+        return settings.advertise
+    listened = ipaddress.ip_address(settings.listen_host)
+    if not listened.is_unspecified:
+        return (settings.listen_host,)
+    found = [
+        ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    ]
+    usable = [each for each in found if not (each.is_link_local or each.is_loopback)]
+    loopback = [each for each in found if each.is_loopback]
+    if settings.allow_loopback or not usable:
+        usable += loopback
+    if listened.version == 4:
+        usable = [each for each in usable if each.version == 4]
+    return tuple(str(each) for each in dict.fromkeys(usable))
+
+
+async def _run_pump(pump: Pump) -> None:
+    """Own the pump's thread: it ends with the nursery that this runs in."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_when_cancelled, pump)
+        await trio.to_thread.run_sync(pump.run)
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_when_cancelled(pump: Pump) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        pump.stop()

@@ -1,0 +1,322 @@
+"""All conferences of a bridge: brings what focus, trunks and clients say to the right one.
+
+A shell: owns the participants and the clock of their conferences, and keeps each failure
+with the participant that it belongs to.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
+from typing import assert_never
+
+import structlog
+import trio
+
+from region.demux import Demux
+from region.dtls import DtlsServer
+from region.forwarder import Forwarder, LinkSsrcs, TrunkSide
+from region.kernel import Pump
+from region.participant import Participant
+from region.rtcp import Fir, Pli, RtcpPacket, SenderReport, parse_compound_untrusted
+from region.trunks import (
+    TrunkAnnounced,
+    TrunkDemanded,
+    TrunkDown,
+    TrunkEvent,
+    TrunkRtcp,
+    Trunks,
+    TrunkUp,
+)
+from relay.control import (
+    Allocate,
+    Allocated,
+    ConferenceState,
+    FromBridge,
+    Gone,
+    Refused,
+    Release,
+    View,
+)
+from relay.errors import CapacityError, MalformedError, RemoteProtocolError
+from relay.ids import Address, BridgeId, ConferenceId, Generation, ParticipantId
+
+TICK_S = 0.1
+"""How often speakers are ranked and awaited keyframes looked for."""
+REPORT_S = 1.0
+UNSEATED_S = 10.0
+"""A transport that the focus seats nowhere for so long is a leftover."""
+
+log = structlog.get_logger()
+
+_Key = tuple[ConferenceId, ParticipantId]
+
+
+class Conferences:
+    """`run` must be running; methods are called from its trio thread and never block."""
+
+    def __init__(
+        self,
+        me: BridgeId,
+        *,
+        pump: Pump,
+        demux: Demux,
+        candidates: tuple[Address, ...],
+        tell_focus: Callable[[FromBridge], None],
+    ) -> None:
+        self.dropped: Counter[str] = Counter()
+        self._me = me
+        self._pump = pump
+        self._demux = demux
+        self._dtls = DtlsServer()
+        self._candidates = candidates
+        self._tell_focus = tell_focus
+        self._trunks: Trunks | None = None
+        self._sides: dict[BridgeId, TrunkSide] = {}
+        self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
+        self._forwarders: dict[ConferenceId, Forwarder] = {}
+        self._unseated_s: dict[_Key, float] = {}
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def participants(self) -> int:
+        """How many transports there are."""
+        return sum(len(each.participants) for each in self._forwarders.values())
+
+    @property
+    def count(self) -> int:
+        """How many conferences there are."""
+        return len(self._forwarders)
+
+    async def run(self, trunks: Trunks) -> None:
+        """Serve until cancelled, then close every transport."""
+        self._trunks = trunks
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._report_each_second)
+                while True:
+                    await trio.sleep(TICK_S)
+                    self._tick(monotonic())
+        finally:
+            self._nursery = None
+            for forwarder in self._forwarders.values():
+                for participant in list(forwarder.participants.values()):
+                    participant.close()
+
+    # From the focus
+
+    def focus_is_new(self) -> None:
+        """Generations begin anew; until the focus tells otherwise everything goes on."""
+        for forwarder in self._forwarders.values():
+            forwarder.state = ConferenceState(
+                conference=forwarder.conference,
+                generation=Generation(0),
+                seats=forwarder.state.seats,
+                routes=forwarder.state.routes,
+            )
+
+    def on_state(self, state: ConferenceState) -> None:
+        """A conference as the focus has it now."""
+        forwarder = self._forwarder(state.conference)
+        if state.generation <= forwarder.state.generation:
+            self.dropped["stale_conference_state"] += 1
+            return
+        forwarder.state = state
+        self._replan(forwarder)
+
+    def on_view(self, view: View) -> None:
+        """A participant chooses its pictures."""
+        forwarder = self._forwarder(view.conference)
+        if view.sources is None:
+            forwarder.views.pop(view.participant, None)
+        else:
+            forwarder.views[view.participant] = view.sources
+        self._replan(forwarder)
+
+    def on_allocate(self, allocate: Allocate) -> None:
+        """Answer an offer; a participant's earlier transport ends."""
+        if self._nursery is None:
+            self._refuse(allocate, "the bridge is stopping")
+            return
+        try:
+            participant = Participant(
+                allocate,
+                pump=self._pump,
+                demux=self._demux,
+                dtls=self._dtls,
+                candidates=self._candidates,
+                on_rtcp=self._on_client_rtcp,
+                dropped=self.dropped,
+            )
+        except (MalformedError, RemoteProtocolError, CapacityError) as error:
+            self._refuse(allocate, str(error))
+            return
+        self._end(allocate.conference, allocate.participant)
+        forwarder = self._forwarder(allocate.conference)
+        forwarder.participants[participant.id] = participant
+        self._nursery.start_soon(self._serve, participant)
+        self._tell_focus(Allocated(request=allocate.request, answer=participant.answer))
+        log.info("allocated", conference=allocate.conference, participant=allocate.participant)
+        self._replan(forwarder)
+
+    def on_release(self, release: Release) -> None:
+        """A participant left."""
+        self._end(release.conference, release.participant)
+        forwarder = self._forwarders.get(release.conference)
+        if forwarder is not None:
+            forwarder.views.pop(release.participant, None)
+            self._replan(forwarder)
+
+    def _refuse(self, allocate: Allocate, reason: str) -> None:
+        self.dropped["offers_refused"] += 1
+        log.warning(
+            "offer-refused",
+            conference=allocate.conference,
+            participant=allocate.participant,
+            reason=reason,
+        )
+        self._tell_focus(Refused(request=allocate.request, reason=reason[:500]))
+
+    # From the trunks
+
+    def on_trunk_event(self, event: TrunkEvent) -> None:
+        """Whatever a trunk has to say."""
+        match event:
+            case TrunkUp(peer=peer, transport=transport):
+                ssrcs = self._link_ssrcs.setdefault(peer, LinkSsrcs())
+                self._sides[peer] = TrunkSide(transport=transport, ssrcs=ssrcs)
+                self._replan_all()
+            case TrunkDown(peer=peer):
+                for forwarder in self._forwarders.values():
+                    forwarder.trunk_lost(peer)
+                del self._sides[peer]
+                self._replan_all()
+            case TrunkAnnounced(peer=peer, conference=conference, sources=sources):
+                forwarder = self._forwarder(conference)
+                forwarder.offered(peer, sources)
+                self._replan(forwarder)
+            case TrunkDemanded(peer=peer, conference=conference, wanted=wanted):
+                forwarder = self._forwarder(conference)
+                forwarder.demanded(peer, wanted)
+                self._replan(forwarder)
+            case TrunkRtcp():
+                self._on_trunk_rtcp(event)
+            case _:
+                assert_never(event)
+
+    def _on_trunk_rtcp(self, event: TrunkRtcp) -> None:
+        try:
+            packets = parse_compound_untrusted(event.packet)
+        except MalformedError:
+            self.dropped["rtcp_malformed"] += 1
+            return
+        forwarders = self._forwarders.values()
+        for packet in packets:
+            match packet:
+                case SenderReport():
+                    known = any(each.relayed_report(event.peer, packet) for each in forwarders)
+                case Pli(media_ssrc=ssrc):
+                    known = any(
+                        each.leg_keyframe(event.peer, ssrc, event.received_s) for each in forwarders
+                    )
+                case _:
+                    known = True
+            if not known:  # of a source that has just gone, say
+                self.dropped["rtcp_unknown_ssrc"] += 1
+
+    # From the clients
+
+    def _on_client_rtcp(
+        self, participant: Participant, packets: tuple[RtcpPacket, ...], received_s: float
+    ) -> None:
+        forwarder = self._forwarders.get(participant.conference)
+        if forwarder is None:
+            return
+        for packet in packets:
+            match packet:
+                case SenderReport(ssrc=ssrc):
+                    for source in participant.sources:
+                        if source.ssrc == ssrc:
+                            forwarder.forward_report(source.id, packet)
+                case Pli(media_ssrc=ssrc):
+                    forwarder.slot_keyframe(participant, ssrc, received_s)
+                case Fir(entries=entries):
+                    for entry in entries:
+                        forwarder.slot_keyframe(participant, entry.ssrc, received_s)
+                case _:
+                    pass
+
+    async def _serve(self, participant: Participant) -> None:
+        """One participant's supervisor: its end is its own."""
+        reason = await participant.run()
+        forwarder = self._forwarders.get(participant.conference)
+        if forwarder is None or forwarder.participants.get(participant.id) is not participant:
+            return
+        self._end(participant.conference, participant.id)
+        self._replan(forwarder)
+        self._tell_focus(
+            Gone(
+                conference=participant.conference,
+                participant=participant.id,
+                reason=reason[:500],
+            )
+        )
+        log.info(
+            "participant-gone",
+            conference=participant.conference,
+            participant=participant.id,
+            reason=reason,
+        )
+
+    def _end(self, conference: ConferenceId, participant: ParticipantId) -> None:
+        self._unseated_s.pop((conference, participant), None)
+        forwarder = self._forwarders.get(conference)
+        if forwarder is not None and participant in forwarder.participants:
+            forwarder.participants.pop(participant).close()
+
+    # Time
+
+    def _tick(self, now: float) -> None:
+        for forwarder in list(self._forwarders.values()):
+            if forwarder.measure_levels(now):
+                self._replan(forwarder)
+            forwarder.on_tick(now)
+
+    async def _report_each_second(self) -> None:
+        while True:
+            await trio.sleep(REPORT_S)
+            now = monotonic()
+            for forwarder in list(self._forwarders.values()):
+                for participant in forwarder.participants.values():
+                    if participant.connected:
+                        participant.send_report(now)
+                self._end_unseated(forwarder, now)
+                if forwarder.empty:
+                    forwarder.close(now)
+                    del self._forwarders[forwarder.conference]
+
+    def _end_unseated(self, forwarder: Forwarder, now: float) -> None:
+        """Close what the focus has forgotten: it seats everybody whom it knows."""
+        seated = {seat.participant for seat in forwarder.state.seats if seat.bridge == self._me}
+        for participant in list(forwarder.participants):
+            key = (forwarder.conference, participant)
+            if participant in seated:
+                self._unseated_s.pop(key, None)
+            elif now - self._unseated_s.setdefault(key, now) > UNSEATED_S:
+                self.dropped["unseated_participants"] += 1
+                self._end(*key)
+
+    def _forwarder(self, conference: ConferenceId) -> Forwarder:
+        if conference not in self._forwarders:
+            assert self._trunks is not None  # `run` has begun before anybody can speak to us
+            self._forwarders[conference] = Forwarder(
+                conference, self._me, pump=self._pump, trunks=self._trunks, sides=self._sides
+            )
+        return self._forwarders[conference]
+
+    def _replan(self, forwarder: Forwarder) -> None:
+        forwarder.replan(monotonic())
+
+    def _replan_all(self) -> None:
+        for forwarder in self._forwarders.values():
+            self._replan(forwarder)

@@ -1,0 +1,628 @@
+"""The focus's rules under any order of events, against what an outsider may observe."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    precondition,
+    rule,
+)
+
+from focus.conference import MAX_PARTICIPANTS
+from focus.core import step
+from focus.events import (
+    BridgeAnswered,
+    BridgeLost,
+    BridgeRefused,
+    BridgeUp,
+    CloseBridge,
+    Effect,
+    Event,
+    HeartbeatReceived,
+    Join,
+    Leave,
+    MuteChanged,
+    OfferReceived,
+    ParticipantGone,
+    Tick,
+    ToBridge,
+    ToParticipant,
+    ViewChanged,
+)
+from focus.notices import (
+    Answer,
+    Failed,
+    FailureCode,
+    Joined,
+    Moved,
+    Notice,
+    Person,
+    PersonChanged,
+    PersonLeft,
+)
+from focus.placement import Wish
+from focus.registry import Bridge, ConnectionId
+from focus.state import State
+from relay.control import (
+    Allocate,
+    ConferenceState,
+    Heartbeat,
+    Mesh,
+    Release,
+    Route,
+    SourceState,
+    View,
+)
+from relay.ids import BridgeId, ConferenceId, ParticipantId, Region, SourceId, SourceKind
+
+REGIONS = [Region("frankfurt"), Region("singapore"), Region("sao-paulo")]
+BRIDGES = [BridgeId(f"{region}-{n}") for region in REGIONS for n in (1, 2)]
+ROOMS = [ConferenceId("standup"), ConferenceId("retro")]
+BEAT = Heartbeat(participants=0, cpu=0.1, packets_per_s=0.0, trunks=())
+KINDS = st.sampled_from(SourceKind)
+
+
+class OnePerson:
+    """What one browser has heard."""
+
+    def __init__(self, conference: ConferenceId) -> None:
+        self.conference = conference
+        self.bridge: BridgeId | None = None
+        self.people: dict[ParticipantId, Person] = {}
+        self.open_attempt: int | None = None
+        self.attempts = 0
+        self.kinds: tuple[SourceKind, ...] = ()
+        self.muted: set[SourceKind] = set()
+
+    def hear(self, notice: Notice) -> None:
+        match notice:
+            case Joined(you=you, people=people):
+                assert you.bridge is not None
+                self.bridge = you.bridge
+                self.people = {one.participant: one for one in people}
+            case PersonChanged(person=person):
+                self.people[person.participant] = person
+            case PersonLeft(participant=participant):
+                del self.people[participant]
+            case Moved(bridge=bridge):
+                self.bridge = bridge
+                self.open_attempt = None
+            case Failed(code=FailureCode.NO_BRIDGE):
+                self.bridge = None
+                self.open_attempt = None
+            case Failed(code=FailureCode.OFFER_REFUSED):
+                assert self.open_attempt is not None, "a refusal without an open offer"
+                self.open_attempt = None
+            case Failed():
+                raise AssertionError(notice)
+            case Answer(attempt=attempt):
+                assert attempt == self.open_attempt, "an answer that nobody waits for"
+                self.open_attempt = None
+
+
+class OneBridge:
+    """What one control connection has been told."""
+
+    def __init__(self, connection: ConnectionId) -> None:
+        self.connection = connection
+        self.generation = 0
+        self.mesh: frozenset[BridgeId] | None = None
+        self.conferences: dict[ConferenceId, ConferenceState] = {}
+        self.asked: dict[int, Allocate] = {}
+        self.views: dict[ParticipantId, tuple[SourceId, ...] | None] = {}
+
+    def hear(self, message: object) -> None:
+        match message:
+            case Mesh(generation=generation, peers=peers):
+                assert generation > self.generation
+                self.generation = generation
+                self.mesh = frozenset(peer.bridge for peer in peers)
+            case ConferenceState(conference=conference, generation=generation):
+                assert generation > self.generation
+                self.generation = generation
+                self.conferences[conference] = message
+            case Allocate(request=request, participant=participant):
+                self.asked[request] = message
+                self.views[participant] = None
+            case View(participant=participant, sources=sources):
+                assert participant in self.views, "a view before its transport"
+                self.views[participant] = sources
+            case Release(participant=participant):
+                self.views.pop(participant, None)
+            case _:
+                raise AssertionError(message)
+
+
+class FocusMachine(RuleBasedStateMachine):
+    people = Bundle("people")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = State()
+        self.now = 0.0
+        self.connections = 0
+        self.numbers = 0
+        self.bridges: dict[BridgeId, OneBridge] = {}
+        self.persons: dict[ParticipantId, OnePerson] = {}
+        self.stale: list[tuple[BridgeId, ConnectionId, int]] = []
+
+    def feed(self, event: Event) -> list[Effect]:
+        self.state, effects = step(self.state, event)
+        self.hear(effects)
+        return list(effects)
+
+    def half_a_second_passes(self) -> list[BridgeId]:
+        """The bridges that were cut off; they leave the model before anything else is heard."""
+        self.now += 0.5
+        self.state, effects = step(self.state, Tick(now=self.now))
+        cut = [effect.bridge for effect in effects if isinstance(effect, CloseBridge)]
+        self.lose(cut)
+        self.hear(effects)
+        return cut
+
+    def hear(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case ToBridge(bridge=bridge, message=message):
+                    self.bridges[bridge].hear(message)
+                case ToParticipant(participant=participant, notice=notice):
+                    self.persons[participant].hear(notice)
+
+    def lose(self, names: list[BridgeId]) -> None:
+        for name in names:
+            gone = self.bridges.pop(name)
+            self.stale += [(name, gone.connection, request) for request in gone.asked]
+
+    # Bridges
+
+    @rule(name=st.sampled_from(BRIDGES))
+    def bridge_connects(self, name: BridgeId) -> None:
+        replaced = self.bridges.get(name)
+        if replaced is not None:
+            self.lose([name])
+        self.connections += 1
+        connection = ConnectionId(self.connections)
+        self.bridges[name] = OneBridge(connection)
+        sitting = {p for p, one in self.persons.items() if one.bridge in (name, None)}
+        effects = self.feed(
+            BridgeUp(
+                bridge=Bridge(
+                    bridge=name,
+                    region=self.region_of(name),
+                    connection=connection,
+                    media_addresses=(),
+                    relay_addresses=(),
+                    ping_password="p" * 22,
+                    up_since_s=self.now,
+                )
+            )
+        )
+        assert self.moved_in(effects) == sitting
+        cut = [effect.connection for effect in effects if isinstance(effect, CloseBridge)]
+        assert cut == ([replaced.connection] if replaced else [])
+
+    @precondition(lambda self: self.bridges)
+    @rule(data=st.data())
+    def bridge_vanishes(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.bridges)))
+        sitting = {p for p, one in self.persons.items() if one.bridge == name}
+        connection = self.bridges[name].connection
+        self.lose([name])
+        effects = self.feed(BridgeLost(bridge=name, connection=connection))
+        if self.bridges:
+            assert self.moved_in(effects) == sitting
+        else:
+            assert self.told_of_no_bridge(effects) == sitting
+
+    @precondition(lambda self: self.bridges)
+    @rule(data=st.data(), beats=st.integers(1, 8))
+    def some_bridges_fall_silent(self, data: st.DataObject, beats: int) -> None:
+        silent = data.draw(st.sets(st.sampled_from(sorted(self.bridges))))
+        for _ in range(beats):
+            for name, bridge in self.bridges.items():
+                if name not in silent:
+                    self.feed(
+                        HeartbeatReceived(bridge=name, connection=bridge.connection, heartbeat=BEAT)
+                    )
+            assert set(self.half_a_second_passes()) <= silent
+
+    @precondition(lambda self: self.bridges)
+    @rule()
+    def four_seconds_without_a_heartbeat_lose_every_bridge(self) -> None:
+        for _ in range(8):
+            self.half_a_second_passes()
+        assert not self.bridges
+
+    @precondition(lambda self: self.stale)
+    @rule(data=st.data(), answers=st.booleans())
+    def a_lost_connection_still_says_something(self, data: st.DataObject, answers: bool) -> None:
+        name, connection, request = data.draw(st.sampled_from(self.stale))
+        events: list[Event] = [
+            BridgeLost(bridge=name, connection=connection),
+            HeartbeatReceived(bridge=name, connection=connection, heartbeat=BEAT),
+            BridgeAnswered(bridge=name, connection=connection, request=request, answer="late")
+            if answers
+            else BridgeRefused(bridge=name, connection=connection, request=request, reason="late"),
+        ]
+        for event in events:
+            before = self.state
+            assert self.feed(event) == []
+            assert self.state == before
+
+    # Participants
+
+    @rule(
+        target=people,
+        conference=st.sampled_from(ROOMS),
+        region=st.none() | st.sampled_from([*REGIONS, Region("atlantis")]),
+        rtts_ms=st.dictionaries(st.sampled_from(REGIONS), st.floats(0, 500)),
+    )
+    def somebody_joins(
+        self, conference: ConferenceId, region: Region | None, rtts_ms: dict[Region, float]
+    ) -> ParticipantId:
+        self.numbers += 1
+        participant = ParticipantId(self.numbers)
+        join = Join(
+            conference=conference,
+            participant=participant,
+            name=f"Person {participant}",
+            wish=Wish(region=region, rtts_ms=rtts_ms),
+        )
+        possible = self.bridges and (region is None or region in self.state.registry.known_regions)
+        if possible:
+            taken = self.seats_taken()
+            self.persons[participant] = OnePerson(conference)
+            self.feed(join)
+            seated = self.persons[participant].bridge
+            assert seated in self.bridges
+            here = [name for name in self.bridges if self.region_of(name) == self.region_of(seated)]
+            assert taken[seated] == min(taken[name] for name in here)
+            live = {self.region_of(name) for name in self.bridges}
+            measured = {name: rtt for name, rtt in rtts_ms.items() if name in live}
+            if region in live:
+                assert self.region_of(seated) == region
+            elif measured:
+                assert rtts_ms[self.region_of(seated)] == min(measured.values())
+            return participant
+        before = self.state
+        (effect,) = step(self.state, join)[1]
+        assert isinstance(effect, ToParticipant)
+        assert isinstance(effect.notice, Failed)
+        assert step(self.state, join)[0] == before
+        expected = FailureCode.UNKNOWN_REGION if self.bridges else FailureCode.NO_BRIDGE
+        assert effect.notice.code is expected
+        return participant  # Who was refused still talks, as browsers do.
+
+    @rule(participant=people, kinds=st.sets(KINDS), again=st.booleans())
+    def offers(self, participant: ParticipantId, kinds: set[SourceKind], again: bool) -> None:
+        person = self.persons.get(participant)
+        if person is not None:
+            person.attempts += 0 if again else 1
+            person.open_attempt = person.attempts
+        self.feed(
+            OfferReceived(
+                conference=person.conference if person else ROOMS[0],
+                participant=participant,
+                attempt=person.attempts if person else 0,
+                sdp="v=0",
+                sources={str(n): kind for n, kind in enumerate(sorted(kinds))},
+                now=self.now,
+            )
+        )
+        if person is not None and person.bridge is not None:
+            last = max(self.bridges[person.bridge].asked)
+            assert self.bridges[person.bridge].asked[last].participant == participant
+
+    @precondition(lambda self: any(bridge.asked for bridge in self.bridges.values()))
+    @rule(data=st.data(), answers=st.booleans())
+    def a_bridge_decides(self, data: st.DataObject, answers: bool) -> None:
+        name, request = data.draw(
+            st.sampled_from([(n, r) for n, b in sorted(self.bridges.items()) for r in b.asked])
+        )
+        bridge = self.bridges[name]
+        asked = bridge.asked[request]  # It may decide twice: the second time means nothing.
+        person = self.persons.get(asked.participant)
+        awaited = (
+            person is not None
+            and person.bridge == name
+            and person.open_attempt is not None
+            and request
+            == max(
+                r
+                for b in self.bridges.values()
+                for r, a in b.asked.items()
+                if a.participant == asked.participant
+            )
+        )
+        if awaited and answers:
+            assert person is not None
+            person.kinds = tuple(sorted(source.kind for source in asked.sources))
+        connection = bridge.connection
+        effects = self.feed(
+            BridgeAnswered(bridge=name, connection=connection, request=request, answer="v=0")
+            if answers
+            else BridgeRefused(bridge=name, connection=connection, request=request, reason="no")
+        )
+        if awaited:
+            assert person is not None
+            assert person.open_attempt is None
+        else:
+            assert effects == []
+
+    @precondition(lambda self: len(self.bridges) > 1)
+    @rule(data=st.data())
+    def a_bridge_answers_what_another_was_asked(self, data: st.DataObject) -> None:
+        one, other = data.draw(
+            st.lists(st.sampled_from(sorted(self.bridges)), min_size=2, max_size=2, unique=True)
+        )
+        for request in self.bridges[other].asked:
+            event = BridgeAnswered(
+                bridge=one,
+                connection=self.bridges[one].connection,
+                request=request,
+                answer="not mine",
+            )
+            assert self.feed(event) == []
+
+    @rule(participant=people, kind=KINDS, muted=st.booleans())
+    def mutes(self, participant: ParticipantId, kind: SourceKind, muted: bool) -> None:
+        person = self.persons.get(participant)
+        if person is not None:
+            (person.muted.add if muted else person.muted.discard)(kind)
+        self.feed(
+            MuteChanged(
+                conference=person.conference if person else ROOMS[0],
+                participant=participant,
+                kind=kind,
+                muted=muted,
+            )
+        )
+
+    @rule(participant=people, sources=st.none() | st.just((SourceId(6), SourceId(10))))
+    def wants_to_see(
+        self, participant: ParticipantId, sources: tuple[SourceId, ...] | None
+    ) -> None:
+        person = self.persons.get(participant)
+        self.feed(
+            ViewChanged(
+                conference=person.conference if person else ROOMS[0],
+                participant=participant,
+                sources=sources,
+            )
+        )
+        if person is not None and person.bridge is not None:
+            views = self.bridges[person.bridge].views
+            assert views.get(participant, sources) == sources
+
+    @rule(participant=people)
+    def its_transport_ends(self, participant: ParticipantId) -> None:
+        person = self.persons.get(participant)
+        if person is None or person.bridge is None:
+            return
+        bridge = self.bridges[person.bridge]
+        has_transport = participant in bridge.views and person.open_attempt is None
+        bridge.views.pop(participant, None) if has_transport else None
+        effects = self.feed(
+            ParticipantGone(
+                bridge=person.bridge,
+                connection=bridge.connection,
+                conference=person.conference,
+                participant=participant,
+            )
+        )
+        assert self.moved_in(effects) == ({participant} if has_transport else set())
+
+    @rule(participant=consumes(people))
+    def leaves(self, participant: ParticipantId) -> None:
+        person = self.persons.pop(participant, None)
+        self.feed(
+            Leave(
+                conference=person.conference if person else ROOMS[0],
+                participant=participant,
+            )
+        )
+        for bridge in self.bridges.values():
+            assert participant not in bridge.views
+
+    @precondition(lambda self: self.bridges)
+    @rule()
+    def nine_seconds_pass(self) -> None:
+        for _ in range(18):
+            for name, bridge in self.bridges.items():
+                self.feed(
+                    HeartbeatReceived(bridge=name, connection=bridge.connection, heartbeat=BEAT)
+                )
+            assert self.half_a_second_passes() == []
+        assert all(one.open_attempt is None for one in self.persons.values()), "an offer hangs"
+
+    # What must hold at any time
+
+    @invariant()
+    def everybody_sits_on_one_live_bridge_or_was_told_that_there_is_none(self) -> None:
+        for person in self.persons.values():
+            if self.bridges:
+                assert person.bridge in self.bridges
+            else:
+                assert person.bridge is None
+
+    @invariant()
+    def every_bridge_with_seats_was_told_exactly_them_and_the_routes_in_the_latest_state(
+        self,
+    ) -> None:
+        for conference in ROOMS:
+            seats = {
+                participant: (person.bridge, self.sources_of(person))
+                for participant, person in self.persons.items()
+                if person.conference == conference and person.bridge is not None
+            }
+            seated = {bridge for bridge, _ in seats.values()}
+            generations = set()
+            for name, bridge in self.bridges.items():
+                told = bridge.conferences.get(conference)
+                if name not in seated:
+                    assert told is None or (told.seats, told.routes) == ((), ())
+                    continue
+                assert told is not None
+                generations.add(told.generation)
+                told_seats = {one.participant: (one.bridge, one.sources) for one in told.seats}
+                assert len(told_seats) == len(told.seats)
+                assert told_seats == seats
+                assert {route.origin for route in told.routes} == seated
+                for route in told.routes:
+                    assert route == self.one_hop(route.origin, name, seated)
+            assert len(generations) <= 1
+
+    @invariant()
+    def every_bridge_knows_all_others_and_nobody_else(self) -> None:
+        for name, bridge in self.bridges.items():
+            assert bridge.mesh is not None
+            assert set(bridge.mesh) == set(self.bridges) - {name}
+
+    @invariant()
+    def everybody_sees_everybody_else_as_they_are(self) -> None:
+        rooms: dict[ConferenceId, dict[ParticipantId, OnePerson]] = defaultdict(dict)
+        for participant, person in self.persons.items():
+            rooms[person.conference][participant] = person
+        for room in rooms.values():
+            for participant, person in room.items():
+                assert set(person.people) == set(room) - {participant}
+                for other, seen in person.people.items():
+                    assert seen.bridge == room[other].bridge
+                    assert seen.sources == self.sources_of(room[other])
+                    assert seen.name == f"Person {other}"
+
+    @invariant()
+    def nothing_is_kept_of_conferences_without_people(self) -> None:
+        assert set(self.state.conferences) == {one.conference for one in self.persons.values()}
+
+    def seats_taken(self) -> Counter[BridgeId]:
+        return Counter(one.bridge for one in self.persons.values() if one.bridge is not None)
+
+    @staticmethod
+    def region_of(bridge: BridgeId) -> Region:
+        return Region(bridge.rpartition("-")[0])
+
+    @staticmethod
+    def sources_of(person: OnePerson) -> tuple[SourceState, ...]:
+        return tuple(SourceState(kind=k, muted=k in person.muted) for k in person.kinds)
+
+    @staticmethod
+    def one_hop(origin: BridgeId, at: BridgeId, seated: set[BridgeId]) -> Route:
+        if origin == at:
+            others = tuple(sorted(seated - {at}))
+            return Route(origin=origin, upstream=None, downstream=others)
+        return Route(origin=origin, upstream=origin, downstream=())
+
+    @staticmethod
+    def moved_in(effects: list[Effect]) -> set[ParticipantId]:
+        return {
+            effect.participant
+            for effect in effects
+            if isinstance(effect, ToParticipant) and isinstance(effect.notice, Moved)
+        }
+
+    @staticmethod
+    def told_of_no_bridge(effects: list[Effect]) -> set[ParticipantId]:
+        return {
+            effect.participant
+            for effect in effects
+            if isinstance(effect, ToParticipant)
+            and isinstance(effect.notice, Failed)
+            and effect.notice.code is FailureCode.NO_BRIDGE
+        }
+
+
+TestFocus = FocusMachine.TestCase
+TestFocus.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def up(name: str, connection: int) -> BridgeUp:
+    return BridgeUp(
+        bridge=Bridge(
+            bridge=BridgeId(name),
+            region=Region(name.rpartition("-")[0]),
+            connection=ConnectionId(connection),
+            media_addresses=(),
+            relay_addresses=(),
+            ping_password="p" * 22,
+            up_since_s=0.0,
+        )
+    )
+
+
+def test_the_people_of_a_lost_bridge_spread_over_the_others_of_the_region() -> None:
+    state = State()
+    for connection, name in enumerate(["frankfurt-1", "singapore-1"]):
+        state, _ = step(state, up(name, connection))
+    for number in range(1, 13):
+        join = Join(
+            conference=ROOMS[number % 2],
+            participant=ParticipantId(number),
+            name="Somebody",
+            wish=Wish(rtts_ms={Region("frankfurt"): 1.0, Region("singapore"): 200.0}),
+        )
+        state, _ = step(state, join)
+    state, _ = step(state, up("frankfurt-2", 2))
+    state, _ = step(state, up("frankfurt-3", 3))
+    assert state.seats_taken() == {"frankfurt-1": 12}
+    lost = BridgeLost(bridge=BridgeId("frankfurt-1"), connection=ConnectionId(0))
+    state, _ = step(state, lost)
+    assert state.seats_taken() == {"frankfurt-2": 6, "frankfurt-3": 6}
+
+
+def test_a_full_room_says_so_and_others_stay_open() -> None:
+    state, _ = step(State(), up("frankfurt-1", 1))
+    for number in range(1, MAX_PARTICIPANTS + 2):
+        join = Join(
+            conference=ROOMS[0], participant=ParticipantId(number), name="Somebody", wish=Wish()
+        )
+        state, effects = step(state, join)
+    (effect,) = effects
+    assert isinstance(effect, ToParticipant)
+    assert isinstance(effect.notice, Failed)
+    assert effect.notice.code is FailureCode.ROOM_FULL
+    elsewhere = Join(
+        conference=ROOMS[1], participant=ParticipantId(9_999), name="Somebody", wish=Wish()
+    )
+    state, _ = step(state, elsewhere)
+    assert ParticipantId(9_999) in state.conferences[ROOMS[1]].members
+
+
+def test_an_offer_with_two_sources_of_a_kind_is_refused_and_the_one_before_it_still_counts() -> (
+    None
+):
+    state, _ = step(State(), up("frankfurt-1", 1))
+    somebody = ParticipantId(1)
+    state, _ = step(
+        state, Join(conference=ROOMS[0], participant=somebody, name="Somebody", wish=Wish())
+    )
+
+    def offer(attempt: int, sources: dict[str, SourceKind]) -> OfferReceived:
+        return OfferReceived(
+            conference=ROOMS[0],
+            participant=somebody,
+            attempt=attempt,
+            sdp="v=0",
+            sources=sources,
+            now=0.0,
+        )
+
+    state, _ = step(state, offer(0, {"0": SourceKind.CAMERA}))
+    state, (refusal,) = step(state, offer(1, {"0": SourceKind.CAMERA, "1": SourceKind.CAMERA}))
+    assert isinstance(refusal, ToParticipant)
+    assert isinstance(refusal.notice, Failed)
+    assert refusal.notice.code is FailureCode.BAD_REQUEST
+    answered = BridgeAnswered(
+        bridge=BridgeId("frankfurt-1"), connection=ConnectionId(1), request=1, answer="v=0"
+    )
+    _, effects = step(state, answered)
+    assert any(
+        isinstance(one, ToParticipant) and one.notice == Answer(attempt=0, sdp="v=0")
+        for one in effects
+    )
