@@ -19,7 +19,7 @@ from relay.ids import (
     source_id,
 )
 
-MAX_TRANSIT_HOPS = 2
+MAX_HOPS = 3
 """Origin → at most two transit bridges → destination; what comes farther is a loop."""
 LOUDEST_RELAYED = 5
 """Of its own microphones, a bridge announces this many, the loudest, to other bridges."""
@@ -55,7 +55,7 @@ class Offered:
 
     origin: BridgeId
     hops: int
-    """Trunks that it had crossed before this one: 0 from the origin itself."""
+    """Trunks that it has crossed with this one: 1 from the origin itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ def _upstreams(knowledge: Knowledge) -> dict[SourceId, BridgeId]:
                 route is not None
                 and route.upstream == peer
                 and seats.get(participant_of(source)) == offered.origin != knowledge.me
-                and offered.hops <= MAX_TRANSIT_HOPS
+                and offered.hops <= MAX_HOPS
             ):
                 usable[source] = peer
     return usable
@@ -212,11 +212,11 @@ def _passing(
 ) -> dict[SourceId, Offered]:
     """The sources of one origin that go on downstream, one hop farther."""
     if route.origin == knowledge.me:
-        return {source: Offered(origin=knowledge.me, hops=0) for source in sorted(own)}
+        return {source: Offered(origin=knowledge.me, hops=1) for source in sorted(own)}
     passing = {}
     for source, peer in sorted(upstreams.items()):
         offered = knowledge.offered[peer][source]
-        if offered.origin == route.origin and offered.hops < MAX_TRANSIT_HOPS:
+        if offered.origin == route.origin and offered.hops < MAX_HOPS:
             passing[source] = Offered(origin=route.origin, hops=offered.hops + 1)
     return passing
 

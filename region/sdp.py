@@ -231,19 +231,13 @@ class _Settled:
 
 
 def _rejected(section: Section) -> list[str]:
-    """RFC 9429 §5.3.1: port 0; one format must stand there, and aiortc wants to know it."""
-    number = section.formats[0]
-    lines = [
-        f"m={section.media_name} 0 {section.protocol} {number}",
+    """RFC 9429 §5.3.1: port 0, and one format because the grammar wants one."""
+    return [
+        f"m={section.media_name} 0 {section.protocol} {section.formats[0]}",
         "c=IN IP4 0.0.0.0",
         f"a=mid:{section.mid}",
         "a=inactive",
     ]
-    for codec in section.codecs:
-        if str(codec.number) == number:
-            channels = f"/{codec.channels}" if codec.channels > 1 else ""
-            lines.append(f"a=rtpmap:{number} {codec.encoding}/{codec.clock_rate}{channels}")
-    return lines
 
 
 def _candidate_lines(candidates: Sequence[Address]) -> list[str]:

@@ -412,7 +412,7 @@ cdef class Pump:
     ) noexcept nogil:
         cdef Transport *transport = self.transports[handle]
         cdef uint32_t ssrc = load32(data + 4)
-        cdef int i
+        cdef int i, wire_length = length
         if transport.srtp_in == NULL:
             self.counter[DROPPED_NO_KEYS] += 1
             return
@@ -431,7 +431,7 @@ cdef class Pump:
             transport.rtcp_ssrcs += 1
         transport.last_ns = now_ns
         transport.packets_in += 1
-        transport.bytes_in += length
+        transport.bytes_in += wire_length
         self._queue(KIND_RTCP, handle, address, now_ns, data, length)
 
     cdef void _receive_media(
@@ -444,6 +444,7 @@ cdef class Pump:
         cdef Rtp rtp
         cdef uint8_t payload
         cdef bint keyframe
+        cdef int wire_length = length
         if length < 12:
             self.counter[DROPPED_MALFORMED] += 1
             return
@@ -468,7 +469,7 @@ cdef class Pump:
         self.counter[PACKETS_IN] += 1
         transport.last_ns = now_ns
         transport.packets_in += 1
-        transport.bytes_in += length
+        transport.bytes_in += wire_length
         stream = self.streams[stream_handle]
         observe(stream, &rtp, length, now_ns, AUDIO_LEVEL)
         keyframe = payload == VP8 and begins_vp8_keyframe(rtp.payload, rtp.payload_length)

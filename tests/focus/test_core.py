@@ -539,7 +539,7 @@ class FocusMachine(RuleBasedStateMachine):
 
 
 TestFocus = FocusMachine.TestCase
-TestFocus.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestFocus.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def up(name: str, connection: int) -> BridgeUp:
@@ -594,26 +594,40 @@ def test_a_full_room_says_so_and_others_stay_open() -> None:
     assert ParticipantId(9_999) in state.conferences[ROOMS[1]].members
 
 
+def offer(attempt: int, sources: dict[str, SourceKind]) -> OfferReceived:
+    return OfferReceived(
+        conference=ROOMS[0],
+        participant=ParticipantId(1),
+        attempt=attempt,
+        sdp="v=0",
+        sources=sources,
+        now=0.0,
+    )
+
+
+def one_in_a_room() -> State:
+    state, _ = step(State(), up("frankfurt-1", 1))
+    join = Join(conference=ROOMS[0], participant=ParticipantId(1), name="Somebody", wish=Wish())
+    return step(state, join)[0]
+
+
+def test_an_offer_to_a_connection_that_was_replaced_is_void_and_fails_no_more() -> None:
+    state, _ = step(one_in_a_room(), offer(0, {"0": SourceKind.CAMERA}))
+    state, effects = step(state, up("frankfurt-1", 2))
+    assert [effect.notice for effect in effects if isinstance(effect, ToParticipant)] == [
+        Moved(region=Region("frankfurt"), bridge=BridgeId("frankfurt-1"))
+    ]
+    answered = BridgeAnswered(
+        bridge=BridgeId("frankfurt-1"), connection=ConnectionId(2), request=1, answer="v=0"
+    )
+    assert step(state, answered)[1] == ()
+    assert step(state, Tick(now=100.0))[1] == ()
+
+
 def test_an_offer_with_two_sources_of_a_kind_is_refused_and_the_one_before_it_still_counts() -> (
     None
 ):
-    state, _ = step(State(), up("frankfurt-1", 1))
-    somebody = ParticipantId(1)
-    state, _ = step(
-        state, Join(conference=ROOMS[0], participant=somebody, name="Somebody", wish=Wish())
-    )
-
-    def offer(attempt: int, sources: dict[str, SourceKind]) -> OfferReceived:
-        return OfferReceived(
-            conference=ROOMS[0],
-            participant=somebody,
-            attempt=attempt,
-            sdp="v=0",
-            sources=sources,
-            now=0.0,
-        )
-
-    state, _ = step(state, offer(0, {"0": SourceKind.CAMERA}))
+    state, _ = step(one_in_a_room(), offer(0, {"0": SourceKind.CAMERA}))
     state, (refusal,) = step(state, offer(1, {"0": SourceKind.CAMERA, "1": SourceKind.CAMERA}))
     assert isinstance(refusal, ToParticipant)
     assert isinstance(refusal.notice, Failed)

@@ -51,7 +51,10 @@ export class Meeting {
     });
     this.listeners = new AbortController();
     const { signal } = this.listeners;
-    blocked.addEventListener("click", () => void this.playback.resume(), { signal });
+    // Any click or key is the gesture that browsers ask for, not only one on the banner.
+    for (const gesture of ["click", "keydown"]) {
+      addEventListener(gesture, () => void this.playback.retry(), { signal });
+    }
     find(root, "[data-action=leave]", HTMLButtonElement).addEventListener(
       "click",
       () => this.#end(null),
@@ -64,6 +67,7 @@ export class Meeting {
     this.unwatch = devices.watch((kind) => {
       const { problem } = devices.of(kind);
       if (problem !== null) toast(this.toasts, problem);
+      if (devices.live(kind)) void this.playback.retry(); // who is heard may hear
       this.#showOwn();
     });
     this.timer = setInterval(() => {

@@ -3,6 +3,7 @@
 export class Playback {
   /** @type {HTMLAudioElement[]} */
   #elements = [];
+  #blocked = false;
 
   /**
    * @param {HTMLElement} home where the hidden elements live
@@ -26,14 +27,17 @@ export class Playback {
     void this.resume();
   }
 
-  /** Tries again, from the user's click. */
+  /** Tries again if it was refused: from a click, or once the microphone is on. */
+  async retry() {
+    if (this.#blocked) await this.resume();
+  }
+
   async resume() {
     const results = await Promise.allSettled(this.#elements.map((audio) => audio.play()));
-    this.blocked(
-      results.some(
-        (result) => result.status === "rejected" && result.reason?.name === "NotAllowedError",
-      ),
+    this.#blocked = results.some(
+      (result) => result.status === "rejected" && result.reason?.name === "NotAllowedError",
     );
+    this.blocked(this.#blocked);
   }
 
   stop() {

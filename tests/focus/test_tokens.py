@@ -1,0 +1,96 @@
+import stat
+from pathlib import Path
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focus.tokens import TokenLedger, mint_token
+from relay.errors import MalformedError, OctomeshError, RemoteProtocolError, SettingsError
+from relay.ids import Region
+
+FRANKFURT = Region("frankfurt")
+NOW = 1_800_000_000.0
+
+
+def test_a_token_makes_one_bridge_of_its_region_once(tmp_path: Path) -> None:
+    token = mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW)
+    ledger = TokenLedger(tmp_path)
+    grant = ledger.check_untrusted(token, NOW)
+    assert (grant.region, grant.bridge) == ("frankfurt", "frankfurt-1")
+    ledger.spend(grant, NOW)
+    with pytest.raises(RemoteProtocolError, match="has been used"):
+        ledger.check_untrusted(token, NOW)
+
+
+def test_a_spent_token_stays_spent_over_a_restart_and_ids_go_on(tmp_path: Path) -> None:
+    first, second = (mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW) for _ in range(2))
+    ledger = TokenLedger(tmp_path)
+    ledger.spend(ledger.check_untrusted(first, NOW), NOW)
+    restarted = TokenLedger(tmp_path)
+    with pytest.raises(RemoteProtocolError, match="has been used"):
+        restarted.check_untrusted(first, NOW)
+    assert restarted.check_untrusted(second, NOW).bridge == "frankfurt-2"
+
+
+def test_checking_does_not_spend(tmp_path: Path) -> None:
+    token = mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW)
+    ledger = TokenLedger(tmp_path)
+    assert ledger.check_untrusted(token, NOW) == ledger.check_untrusted(token, NOW)
+
+
+def test_an_expired_token_is_refused(tmp_path: Path) -> None:
+    token = mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW)
+    ledger = TokenLedger(tmp_path)
+    ledger.check_untrusted(token, NOW + 59)
+    with pytest.raises(RemoteProtocolError, match="expired"):
+        ledger.check_untrusted(token, NOW + 60)
+
+
+def test_spent_tokens_are_forgotten_once_they_have_expired(tmp_path: Path) -> None:
+    ledger = TokenLedger(tmp_path)
+    for minute in range(20):
+        now = NOW + 60 * minute
+        token = mint_token(tmp_path, FRANKFURT, 60.0, now_s=now)
+        ledger.spend(ledger.check_untrusted(token, now), now)
+    assert (tmp_path / "enrolment.json").stat().st_size < 250
+
+
+def test_a_token_of_another_mesh_is_refused(tmp_path: Path) -> None:
+    token = mint_token(tmp_path / "theirs", FRANKFURT, 60.0, now_s=NOW)
+    with pytest.raises(RemoteProtocolError, match="not minted by this mesh"):
+        TokenLedger(tmp_path / "ours").check_untrusted(token, NOW)
+
+
+def test_an_unsigned_token_is_refused(tmp_path: Path) -> None:
+    claims = {"aud": "octomesh-enrolment", "jti": "x", "region": "frankfurt", "exp": NOW + 60}
+    token = jwt.encode(claims, "", algorithm="none")
+    with pytest.raises(OctomeshError):
+        TokenLedger(tmp_path).check_untrusted(token, NOW)
+
+
+def test_nobody_else_may_read_what_is_kept(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    token = mint_token(state_dir, FRANKFURT, 60.0, now_s=NOW)
+    ledger = TokenLedger(state_dir)
+    ledger.spend(ledger.check_untrusted(token, NOW), NOW)
+    assert stat.S_IMODE(state_dir.stat().st_mode) == 0o700
+    files = list(state_dir.iterdir())
+    assert len(files) == 2
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+def test_a_damaged_ledger_is_no_reason_to_trust_spent_tokens(tmp_path: Path) -> None:
+    (tmp_path / "enrolment.json").write_text("{")
+    with pytest.raises(SettingsError, match="damaged"):
+        TokenLedger(tmp_path)
+
+
+@given(text=st.text(max_size=200) | st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]*", fullmatch=True))
+def test_garbage_is_malformed_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    ledger = TokenLedger(tmp_path_factory.getbasetemp() / "garbage")
+    with pytest.raises((MalformedError, RemoteProtocolError)):
+        ledger.check_untrusted(text, NOW)

@@ -1,0 +1,97 @@
+/**
+ * Bridges on a ring and the trunks between them, as SVG.
+ *
+ * @typedef {import("./mesh_figures.js").Mesh} Mesh
+ * @typedef {import("./mesh_figures.js").Link} Link
+ */
+
+import { milliseconds, ringOf, trunksOf } from "./mesh_figures.js";
+
+const BOX = { width: 640, height: 420, margin_x: 105, margin_y: 62 };
+/** A trunk's label stands off its middle, so that labels of crossing trunks part. */
+const LABEL_AT = 0.42;
+
+/**
+ * @param {SVGSVGElement} svg
+ * @param {Mesh} mesh
+ */
+export function drawMesh(svg, { bridges, links }) {
+  const points = ringOf(bridges.length, BOX);
+  const places = new Map(bridges.map(({ bridge }, index) => [bridge, points[index]]));
+  const trunks = [];
+  const labels = [];
+  for (const { a, b, ends } of trunksOf(links)) {
+    const from = places.get(a);
+    const to = places.get(b);
+    if (from === undefined || to === undefined) continue;
+    const up = ends.every((end) => end.up);
+    const used = up && ends.some((end) => (end.sources_out ?? 0) > 0);
+    const line = node("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y });
+    line.setAttribute("class", `trunk ${up ? "trunk-up" : "trunk-down"} ${used ? "trunk-used" : ""}`);
+    trunks.push(line);
+    const x = from.x + (to.x - from.x) * LABEL_AT;
+    const y = from.y + (to.y - from.y) * LABEL_AT;
+    labels.push(label(x, y, up ? rttOf(ends) : "down"));
+  }
+  const nodes = bridges.flatMap(({ bridge, participants }, index) => {
+    const point = points[index];
+    return point === undefined ? [] : [bridgeNode(point.x, point.y, bridge, participants)];
+  });
+  svg.replaceChildren(...trunks, ...labels, ...nodes);
+}
+
+/**
+ * The smaller of both ends' figures: each measures the same path.
+ * @param {readonly Link[]} ends
+ */
+function rttOf(ends) {
+  const measured = ends.flatMap(({ rtt_ms }) => (rtt_ms === null ? [] : [rtt_ms]));
+  return measured.length === 0 ? "–" : `${milliseconds(Math.min(...measured))} ms`;
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {string} words
+ */
+function label(x, y, words) {
+  const group = node("g", {});
+  group.setAttribute("class", "trunk-label");
+  const width = 18 + words.length * 8.2;
+  const text = node("text", { x, y });
+  text.textContent = words;
+  group.append(node("rect", { x: x - width / 2, y: y - 13, width, height: 26, rx: 13 }), text);
+  return group;
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {string} bridge
+ * @param {number} participants
+ */
+function bridgeNode(x, y, bridge, participants) {
+  const group = node("g", {});
+  group.setAttribute("class", "node");
+  const count = node("text", { x, y });
+  count.setAttribute("class", "node-count");
+  count.textContent = String(participants);
+  const below = y > BOX.height / 2 - 1;
+  const name = node("text", { x, y: below ? y + 42 : y - 42 });
+  name.setAttribute("class", "node-name");
+  name.textContent = bridge;
+  const title = node("title", {});
+  title.textContent = `${bridge}: ${participants} participants`;
+  group.append(title, node("circle", { cx: x, cy: y, r: 24 }), count, name);
+  return group;
+}
+
+/**
+ * @param {"line" | "g" | "rect" | "text" | "circle" | "title"} name
+ * @param {Record<string, number>} attributes
+ */
+function node(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value.toFixed(1));
+  return made;
+}
