@@ -33,7 +33,7 @@ need = @command -v $(1) >/dev/null || { \
 	apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
 	} || $(call fail,no $(1): apt-get install $(2))
 
-.PHONY: help up test lint types client unit bench clean check-machine
+.PHONY: help up test lint types client unit bench clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
@@ -71,7 +71,19 @@ clean:
 	rm -f region/kernel/*.so region/kernel/*.c region/kernel/*.html
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-check-machine:
+$(INSTALLED): pyproject.toml setup.py $(KERNEL)
+	$(check-machine)
+	@echo "octomesh: installing into $(VENV) and compiling the kernel, once"
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV) || $(call fail,no environment in $(VENV))
+	$(call install,.)
+	@touch $@
+
+$(INSTALLED_FOR_TESTS): $(INSTALLED)
+	@echo "octomesh: installing what the tests need"
+	$(call install,.[test])
+	@touch $@
+
+define check-machine
 	@command -v $(PYTHON) >/dev/null || $(call fail,no $(PYTHON): apt-get install python3)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| $(call fail,$$($(PYTHON) --version) is too old: 3.11 or newer$(,) by make PYTHON=…)
@@ -82,18 +94,7 @@ check-machine:
 		|| $(call fail,no C headers: apt-get install libc6-dev)
 	@$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
 		2>/dev/null || $(call fail,no Python.h: apt-get install python3-dev)
-
-$(VENV)/bin/pip: | check-machine
-	@echo "octomesh: making $(VENV) and compiling the kernel, once"
-	@$(PYTHON) -m venv $(VENV) || $(call fail,$(PYTHON) -m venv $(VENV) failed)
-
-$(INSTALLED): pyproject.toml setup.py $(KERNEL) | $(VENV)/bin/pip check-machine
-	$(call install,.)
-	@touch $@
-
-$(INSTALLED_FOR_TESTS): $(INSTALLED)
-	$(call install,.[test])
-	@touch $@
+endef
 
 # The build's own needs go into the environment, so that each later build starts at once.
 define install

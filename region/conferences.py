@@ -277,10 +277,11 @@ class Conferences:
     # Time
 
     def _tick(self, now: float) -> None:
+        awaiting = frozenset(self._pump.awaiting())
         for forwarder in list(self._forwarders.values()):
             if forwarder.measure_levels(now):
                 self._replan(forwarder)
-            forwarder.on_tick(now)
+            forwarder.on_tick(now, awaiting)
 
     async def _report_each_second(self) -> None:
         while True:
@@ -288,8 +289,7 @@ class Conferences:
             now = monotonic()
             for forwarder in list(self._forwarders.values()):
                 for participant in forwarder.participants.values():
-                    if participant.connected:
-                        participant.send_report(now)
+                    participant.on_second(now)
                 self._end_unseated(forwarder, now)
                 if forwarder.empty:
                     forwarder.close(now)

@@ -165,9 +165,10 @@ class FocusLink:
                     else:
                         self._on_message(message)
         except* (OctomeshError, ConnectionClosed, OSError) as group:
-            raise PeerGone(_first_reason(group)) from None
+            gone = _first_reason(group)  # What is raised in here comes out in a group.
         finally:
             self._outgoing = None
+        raise PeerGone(gone)
 
     async def _send_all(
         self, socket: WebSocketConnection, outgoing: trio.MemoryReceiveChannel[FromBridge]

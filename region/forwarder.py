@@ -105,6 +105,8 @@ class Forwarder:
         self._link_ssrcs: dict[BridgeId, dict[SourceId, Ssrc]] = {}
         self._told: set[BridgeId] = set()
         self._keyframes = KeyframeRequests()
+        self._pictures: dict[int, SourceId] = {}
+        """What each video egress shall carry."""
 
     @property
     def empty(self) -> bool:
@@ -186,6 +188,7 @@ class Forwarder:
             self._plan,
         )
         self._receive_demanded()
+        self._pictures.clear()
         streams = self._streams()
         asked: set[SourceId] = set()
         self._fill_slots(streams, asked)
@@ -266,12 +269,10 @@ class Forwarder:
         stats = self._pump.egress_stats(egress)
         if stats.wanted != stream or stream == NO_STREAM:
             self._pump.set_source(egress, stream)
-        if (
-            source is not None
-            and stats.stream != stream
-            and kind_of(source).media is MediaKind.VIDEO
-        ):
-            asked.add(source)
+        if source is not None and kind_of(source).media is MediaKind.VIDEO:
+            self._pictures[egress] = source
+            if stats.stream != stream:
+                asked.add(source)
 
     def _tell_trunks(self) -> None:
         """Announcements and demands; the link sends only what has changed."""
@@ -318,11 +319,11 @@ class Forwarder:
         if self._keyframes.request(source, now):
             self._send_pli(source)
 
-    def on_tick(self, now: float) -> None:
-        """Ask (again) for keyframes that are due or have not come."""
+    def on_tick(self, now: float, awaiting: frozenset[int]) -> None:
+        """Ask (again) for keyframes that are due, or that one of these egresses waits for."""
         for source in self._keyframes.due(now):
             self._send_pli(source)
-        for source in sorted(self._awaited()):
+        for source in {self._pictures[egress] for egress in self._pictures.keys() & awaiting}:
             self.request_keyframe(source, now)
 
     def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
@@ -364,23 +365,6 @@ class Forwarder:
                 stats = self._pump.egress_stats(leg.egress)
                 if stats.stream == stream:
                     self._trunks.send_rtcp(peer, _for_itself(forwarded(report, leg.ssrc, stats)))
-
-    def _awaited(self) -> set[SourceId]:
-        """Pictures for which an egress waits."""
-        egresses = {
-            leg.egress: source for legs in self._legs.values() for source, leg in legs.items()
-        }
-        for participant in self.participants.values():
-            for slot in participant.slots:
-                source = self._plan.slots.get(_key(participant, slot))
-                if source is not None and slot.media is MediaKind.VIDEO and participant.connected:
-                    egresses[slot.egress] = source
-        awaited = set()
-        for egress, source in egresses.items():
-            stats = self._pump.egress_stats(egress)
-            if stats.stream != stats.wanted and kind_of(source).media is MediaKind.VIDEO:
-                awaited.add(source)
-        return awaited
 
     def _send_pli(self, source: SourceId) -> None:
         incoming = self._incoming.get(source)

@@ -8,7 +8,6 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 
 import trio
 from pylibsrtp import Policy, Session
@@ -35,7 +34,8 @@ CONNECT_TIMEOUT_S = 15.0
 """From the answer to the end of the DTLS handshake."""
 CONSENT_TIMEOUT_S = 15.0
 """RFC 7675 §5.1 gives a silent peer 30 s; a frozen picture is not kept that long."""
-WATCH_INTERVAL_S = 1.0
+IDLE_CHECK_S = 0.25
+"""How soon a handshake that has ended, or has begun, is noticed by its timer."""
 
 _INBOUND_WINDOW = 1024
 """Packets by which one may come late and still pass the replay check."""
@@ -104,7 +104,7 @@ class Participant:
         self._ice = IceLite(local, offer.ice)
         self._ufrag = local.ufrag
         self._dtls = DtlsTransport(dtls, offer.fingerprints)
-        self._changed = trio.Event()
+        self._ended = trio.Event()
         self._open = True
         self.transport = pump.add_transport()
         try:
@@ -126,41 +126,51 @@ class Participant:
 
     async def run(self) -> str:
         """Keep the transport until it ends of itself; why it did, for a log and the focus."""
-        began_s = monotonic()
-        while self._open:
-            changed = self._changed
+        with trio.move_on_after(CONNECT_TIMEOUT_S):
+            await self._handshake()
+        if self.connected:
+            await self._ended.wait()
+        if self._dtls.state is DtlsState.FAILED:
+            return f"DTLS failed: {self._dtls.failure}"
+        if self._dtls.state is DtlsState.CLOSED:
+            return "the browser closed its transport"
+        if self._dtls.state is DtlsState.ESTABLISHED:
+            return "the browser fell silent"
+        if self._ice.selected is None:
+            return "no connection: no valid ICE check arrived"
+        return "no connection: the DTLS handshake did not end"
+
+    async def _handshake(self) -> None:
+        """Repeat lost flights until the handshake has ended one way or the other."""
+        while self._dtls.state is DtlsState.HANDSHAKING:
             timeout_s = self._dtls.next_timeout_s()
-            with trio.move_on_after(WATCH_INTERVAL_S if timeout_s is None else timeout_s):
-                await changed.wait()
+            with trio.move_on_after(IDLE_CHECK_S if timeout_s is None else timeout_s):
+                await self._ended.wait()
+                return
             self._dtls.on_timer()
             self._send_dtls()
-            now = monotonic()
-            if self._dtls.state is DtlsState.FAILED:
-                return f"DTLS failed: {self._dtls.failure}"
-            if self._dtls.state is DtlsState.CLOSED:
-                return "the browser closed its transport"
-            if not self.connected and now - began_s > CONNECT_TIMEOUT_S:
-                return "no connection: " + (
-                    "no valid ICE check arrived"
-                    if self._ice.selected is None
-                    else "the DTLS handshake did not end"
-                )
-            if self.connected and self._ice.silent_for(now) > CONSENT_TIMEOUT_S:
-                return "the browser fell silent"
-        return "closed"
+
+    def on_second(self, now: float) -> None:
+        """Reports and consent: to be called about each second."""
+        if not self.connected:
+            return
+        if self._ice.silent_for(now) > CONSENT_TIMEOUT_S:
+            self._ended.set()
+        else:
+            self._send_report(now)
 
     def close(self) -> None:
         """Say goodbye and free the pump's handles; once."""
         self._dtls.close()
         self._send_dtls()
         self._open = False
-        self._changed.set()
+        self._ended.set()
         self._demux.release_ufrag(self._ufrag)
         self._demux.release_transport(self.transport)
         self._pump.remove_transport(self.transport)
 
-    def send_report(self, now: float) -> None:
-        """Tell the browser how its sources arrive (RFC 3550 §6.4.2); due about each second."""
+    def _send_report(self, now: float) -> None:
+        """Tell the browser how its sources arrive (RFC 3550 §6.4.2)."""
         blocks = [
             self._receptions[source.ssrc].block(self._pump.stream_stats(source.stream), now)
             for source in self.sources
@@ -233,9 +243,8 @@ class Participant:
         if was is DtlsState.HANDSHAKING and self._dtls.keys is not None:
             self._pump.set_srtp(self.transport, *_sessions(self._dtls.keys))
         self._send_dtls()
-        if self._dtls.state is not was or was is DtlsState.HANDSHAKING:
-            self._changed.set()
-            self._changed = trio.Event()
+        if self._dtls.state in (DtlsState.FAILED, DtlsState.CLOSED):
+            self._ended.set()
 
     def _send_dtls(self) -> None:
         address = self._ice.selected

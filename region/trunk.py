@@ -4,6 +4,7 @@ Who dials and which of two connections stays is decided in `region.trunks`.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -44,7 +45,7 @@ class TrunkUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkDown:
-    """Media cannot cross any more: forget all that the peer announced and demanded.
+    """Media cannot cross any more: forget all that either side announced and demanded.
 
     The transport's handles are valid during this event and not after it.
     """
@@ -151,6 +152,11 @@ class Trunk:
     def healthy(self) -> bool:
         """Whether media may cross, or soon may: a new trunk has some seconds for its path."""
         return self.up or (self.open and trio.current_time() < self._opened_s + PATH_TIMEOUT_S)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What of the peer's was not taken, by reason."""
+        return self._link.dropped + self._path.dropped
 
     async def run(self) -> str:
         """Serve the connection until it ends, and close it; the reason, in words for a log."""
@@ -300,6 +306,9 @@ class Trunk:
 
     def _on_down(self, reason: str) -> None:
         log.warning("trunk-down", peer=self.peer, reason=reason)
+        if self.open:
+            self._link.withdraw()
+            self._wake_sender()
         self._host.on_event(TrunkDown(peer=self.peer, reason=reason))
 
     def _on_rtcp(self, packet: bytes, received_s: float) -> None:

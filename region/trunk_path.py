@@ -91,7 +91,7 @@ class TrunkPath:
         self._next_probe_s = 0.0
         self._up = False
         self._closed = False
-        self.dropped: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
         self.transport = pump.add_transport()
         demux.claim_ufrag(secrets.ice.ufrag, self._on_check)
         demux.claim_transport(self.transport, self._on_datagram)
@@ -100,6 +100,11 @@ class TrunkPath:
     def up(self) -> bool:
         """Whether media may be sent."""
         return self._up
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What of the peer's was not taken, by reason."""
+        return self._dropped + self._meter.dropped
 
     def open(self, hello: TrunkHello, *, controlling: bool) -> None:
         """The peer's hello has come: check its addresses, answer and ask."""
@@ -220,7 +225,7 @@ class TrunkPath:
             self._pump.bind_address(self.transport, address)
             self._check(now)
         else:
-            self.dropped["check_refused"] += 1
+            self._dropped["check_refused"] += 1
 
     def _on_response(self, arrival: StunArrival) -> None:
         if self._checker is None or self._closed:
@@ -241,13 +246,13 @@ class TrunkPath:
 
     def _on_datagram(self, datagram: Datagram) -> None:
         if datagram.kind != RTCP:
-            self.dropped["dtls_on_trunk"] += 1
+            self._dropped["dtls_on_trunk"] += 1
             return
         try:
             packets = parse_compound_untrusted(datagram.data)
             ours = [packet for packet in packets if self._take_untrusted(packet, datagram)]
         except MalformedError:
-            self.dropped["rtcp_malformed"] += 1
+            self._dropped["rtcp_malformed"] += 1
             return
         if self._up and len(ours) < len(packets):
             self._handlers.rtcp(datagram.data, datagram.received_s)
@@ -265,7 +270,7 @@ class TrunkPath:
             self._meter.receive_echo_untrusted(packet.data, datagram.received_s)
             self._note_echo()
         else:
-            self.dropped["app_unknown"] += 1
+            self._dropped["app_unknown"] += 1
         return True
 
     def _note_echo(self) -> None:
@@ -279,5 +284,5 @@ class TrunkPath:
             try:
                 packed.append(pack_address(address.host, address.port))
             except ValueError:
-                self.dropped["address_no_literal"] += 1
+                self._dropped["address_no_literal"] += 1
         return packed

@@ -89,9 +89,14 @@ class TrunkSupervisor:
             reason = await trunk.run()
         finally:
             self._trunks.discard(trunk)
+            self._dropped.update(trunk.dropped)
             if self.current is trunk:
                 self._set_current(None)
             log.info("trunk-closed", peer=self.peer.bridge, dialler=dialler, reason=reason)
+
+    def live_dropped(self) -> Counter[str]:
+        """What the running trunks did not take; those that ended are in the common counter."""
+        return sum((trunk.dropped for trunk in self._trunks), Counter())
 
     def report(self) -> TrunkReport:
         """The present trunk's, or that there is none."""

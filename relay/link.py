@@ -198,6 +198,13 @@ class Link:
         if generation is not None:
             self._send(Demand(conference=conference, generation=generation, wanted=whole))
 
+    def withdraw(self) -> None:
+        """Announce and demand nothing any more: media cannot cross, or its state was forgotten."""
+        for conference in tuple(self._sent_sources.by_conference):
+            self.announce(conference, ())
+        for conference in tuple(self._sent_wanted.by_conference):
+            self.demand(conference, ())
+
     def close(self, reason: str) -> None:
         """Say goodbye, if that was not done; the stream may be closed once it is sent."""
         if self._state in (LinkState.HELLO_SENT, LinkState.OPEN):

@@ -89,6 +89,12 @@ class Up:
         async with httpx.AsyncClient(verify=tls, trust_env=False) as client:
             return await client.get(url)
 
+    async def lacks(self) -> str | None:
+        try:
+            return mesh_gap((await self.get(f"{self.settings.url}/api/mesh")).json(), REGIONS)
+        except httpx.TransportError as error:
+            return str(error) or "the focus is away"
+
 
 class Starter:
     """Starts `octomesh up`, and reads what it says."""
@@ -152,21 +158,13 @@ async def test_up_gets_ready_heals_and_stops_without_a_trace(starter: Starter) -
         ):
             assert url in up.output
             assert (await up.get(url)).status_code == 200
-        mesh = (await up.get(f"{settings.url}/api/mesh")).json()
-        assert mesh_gap(mesh, REGIONS) is None
+        assert await up.lacks() is None
         assert f"logs      {settings.logs}" in up.output
-        for name in ("focus", *REGIONS):
-            log = (settings.logs / f"{name}.log").read_text()
-            assert "Traceback" not in log
-            assert not re.search(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", log), "a token is in a log"
-
         victim = await up.child("--region=frankfurt")
         victim.kill()
         await up.until_says("frankfurt was killed by SIGKILL; starting it again")
         reborn = await up.child("--region=frankfurt")
-        while reborn.pid == victim.pid or mesh_gap(
-            (await up.get(f"{settings.url}/api/mesh")).json(), REGIONS
-        ):
+        while reborn.pid == victim.pid or await up.lacks():
             await trio.sleep(POLL_S)
             reborn = await up.child("--region=frankfurt")
 
@@ -174,6 +172,24 @@ async def test_up_gets_ready_heals_and_stops_without_a_trace(starter: Starter) -
         up.process.send_signal(signal.SIGTERM)
         assert await ended(up, within_s=10) == 0, up.output
         up.assert_nothing_is_left()
+        for name in ("focus", *REGIONS):
+            log = (settings.logs / f"{name}.log").read_text()
+            assert "Traceback" not in log, log
+            assert not re.search(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", log), "a token is in a log"
+
+
+async def test_a_focus_that_is_killed_comes_back_and_no_bridge_minds(starter: Starter) -> None:
+    with trio.fail_after(90):
+        up = await starter.start()
+        await up.until_says("Ctrl-C stops it")
+        victim = await up.child("focus")
+        bridges = {child.pid for child in up.children()} - {victim.pid}
+        victim.kill()
+        await up.until_says("focus was killed by SIGKILL; starting it again")
+        while await up.lacks():  # noqa: ASYNC110
+            await trio.sleep(POLL_S)
+        assert bridges < {child.pid for child in up.children()}
+        assert up.output.count("starting it again") == 1
 
 
 async def test_nothing_outlives_an_up_that_is_killed_and_the_next_is_ready_in_5_s(

@@ -47,6 +47,8 @@ cdef enum:
     KNOWN_RING = 1024  # from addresses that a transport owns
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
 
+    MAX_AWAITING = 4096  # named at once; the others are at the next look
+
     SWITCH_MEMORY = 1024  # packets after a switch in which an older one may still arrive
 
     SRTP_AUTH_FAIL = 7
@@ -1044,6 +1046,28 @@ cdef class Pump:
         return TransportStats(
             copy.packets_in, copy.bytes_in, copy.packets_out, copy.bytes_out, copy.last_ns / 1e9
         )
+
+    def awaiting(self):
+        """Egresses that have a path and wait for a keyframe, in no order."""
+        cdef uint32_t found[MAX_AWAITING]
+        cdef int count = 0
+        cdef uint32_t i
+        cdef Egress *egress
+        cdef Transport *transport
+        with nogil:
+            fair_acquire(&self.lock)
+            for i in range(self.egresses_used):
+                egress = self.egresses[i]
+                if egress == NULL or egress.wanted == egress.stream or egress.wanted == NONE:
+                    continue
+                transport = self.transports[egress.transport]
+                if egress.video and transport.srtp_out != NULL and transport.to_length:
+                    found[count] = i
+                    count += 1
+                    if count == MAX_AWAITING:
+                        break
+            fair_release(&self.lock)
+        return [found[j] for j in range(count)]
 
     def counters(self):
         """Totals of the pump since it was made."""

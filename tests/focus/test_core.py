@@ -79,6 +79,7 @@ class OnePerson:
         self.attempts = 0
         self.kinds: tuple[SourceKind, ...] = ()
         self.muted: set[SourceKind] = set()
+        self.view: tuple[SourceId, ...] | None = None
 
     def hear(self, notice: Notice) -> None:
         match notice:
@@ -389,6 +390,8 @@ class FocusMachine(RuleBasedStateMachine):
         self, participant: ParticipantId, sources: tuple[SourceId, ...] | None
     ) -> None:
         person = self.persons.get(participant)
+        if person is not None:
+            person.view = sources
         self.feed(
             ViewChanged(
                 conference=person.conference if person else ROOMS[0],
@@ -396,9 +399,6 @@ class FocusMachine(RuleBasedStateMachine):
                 sources=sources,
             )
         )
-        if person is not None and person.bridge is not None:
-            views = self.bridges[person.bridge].views
-            assert views.get(participant, sources) == sources
 
     @rule(participant=people)
     def its_transport_ends(self, participant: ParticipantId) -> None:
@@ -477,6 +477,13 @@ class FocusMachine(RuleBasedStateMachine):
                 for route in told.routes:
                     assert route == self.one_hop(route.origin, name, seated)
             assert len(generations) <= 1
+
+    @invariant()
+    def every_bridge_knows_what_the_people_it_was_asked_to_serve_want_to_see(self) -> None:
+        for participant, person in self.persons.items():
+            if person.bridge is not None:
+                views = self.bridges[person.bridge].views
+                assert views.get(participant, person.view) == person.view
 
     @invariant()
     def every_bridge_knows_all_others_and_nobody_else(self) -> None:

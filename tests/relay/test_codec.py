@@ -33,7 +33,7 @@ trees = st.recursive(
     | st.integers(-(1 << 63), (1 << 64) - 1)
     | st.floats()
     | st.binary(max_size=20)
-    | st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=12,
 )

@@ -34,7 +34,7 @@ def _values(kind: Any, bounds: dict[type, Any]) -> st.SearchStrategy[Any]:
         items = _values(arguments[0], {})
         sizes = {"min_size": bounds.get(MinLen, 0), "max_size": _max_size(bounds)}
         return st.lists(items, **sizes).map(tuple)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         return st.builds(kind, **{f.name: _values(hints[f.name], {}) for f in fields(kind)})
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -61,7 +61,7 @@ def _scalars(kind: Any, bounds: dict[type, Any]) -> st.SearchStrategy[Any]:
         sized = st.from_regex(bounds[str], fullmatch=True)
         return sized.filter(lambda text: sizes["min_size"] <= len(text) <= bounds[MaxLen])
     if kind is str:
-        return st.text(st.characters(exclude_categories=("Cs",)), **sizes)
+        return st.text(st.characters(exclude_categories=["Cs"]), **sizes)
     raise TypeError(f"no strategy for {kind!r}")
 
 

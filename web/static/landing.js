@@ -56,8 +56,9 @@ export function showLanding(root, go) {
 export function showReach(root, regions, rtts_ms, done) {
   const list = find(root, "#reach", HTMLElement);
   const near = nearest(rtts_ms);
+  const far = (/** @type {RegionTargets} */ { region }) => rtts_ms[region] ?? Infinity;
   list.replaceChildren(
-    ...regions.map(({ region }) => {
+    ...[...regions].sort((a, b) => Math.sign(far(a) - far(b)) || 0).map(({ region }) => {
       const item = element("li");
       item.append(
         element("span", "reach-region", regionTitle(region)),

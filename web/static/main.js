@@ -84,7 +84,7 @@ function enter(room, name, region, rtts_ms) {
 function leave(room, name, failure, rejoin) {
   const root = show("left");
   find(root, "#left-title", HTMLElement).textContent =
-    failure === null ? "You left the meeting" : "The meeting could not go on";
+    failure === null ? "You left the meeting" : "You are not in the meeting";
   find(root, "#left-words", HTMLElement).textContent =
     failure?.message ?? `See you again in ${room}, ${name}.`;
   find(root, "#rejoin", HTMLButtonElement).onclick = rejoin;

@@ -7,9 +7,9 @@
 
 import { milliseconds, ringOf, trunksOf } from "./mesh_figures.js";
 
-const BOX = { width: 640, height: 420, margin_x: 105, margin_y: 62 };
+const BOX = { width: 640, height: 420, margin_x: 165, margin_y: 62 };
 /** A trunk's label stands off its middle, so that labels of crossing trunks part. */
-const LABEL_AT = 0.42;
+const LABEL_AT = 0.34;
 
 /**
  * @param {SVGSVGElement} svg
@@ -55,16 +55,14 @@ function rttOf(ends) {
  * @param {string} words
  */
 function label(x, y, words) {
-  const group = node("g", {});
-  group.setAttribute("class", "trunk-label");
-  const width = 18 + words.length * 8.2;
   const text = node("text", { x, y });
+  text.setAttribute("class", "trunk-label");
   text.textContent = words;
-  group.append(node("rect", { x: x - width / 2, y: y - 13, width, height: 26, rx: 13 }), text);
-  return group;
+  return text;
 }
 
 /**
+ * A bridge with its number of people, its name on the outer side.
  * @param {number} x
  * @param {number} y
  * @param {string} bridge
@@ -76,9 +74,14 @@ function bridgeNode(x, y, bridge, participants) {
   const count = node("text", { x, y });
   count.setAttribute("class", "node-count");
   count.textContent = String(participants);
-  const below = y > BOX.height / 2 - 1;
-  const name = node("text", { x, y: below ? y + 42 : y - 42 });
-  name.setAttribute("class", "node-name");
+  const aside = Math.abs(y - BOX.height / 2) < 40 && Math.abs(x - BOX.width / 2) > 40;
+  const outward = Math.sign((aside ? x - BOX.width / 2 : y - BOX.height / 2) || -1);
+  const name = node(
+    "text",
+    aside ? { x: x + outward * 36, y } : { x, y: y + outward * 42 },
+  );
+  const anchor = aside ? (outward < 0 ? " node-name-left" : " node-name-right") : "";
+  name.setAttribute("class", `node-name${anchor}`);
   name.textContent = bridge;
   const title = node("title", {});
   title.textContent = `${bridge}: ${participants} participants`;
@@ -87,7 +90,7 @@ function bridgeNode(x, y, bridge, participants) {
 }
 
 /**
- * @param {"line" | "g" | "rect" | "text" | "circle" | "title"} name
+ * @param {"line" | "g" | "text" | "circle" | "title"} name
  * @param {Record<string, number>} attributes
  */
 function node(name, attributes) {

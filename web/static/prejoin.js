@@ -55,7 +55,8 @@ export class Prejoin {
     });
     const level = find(root, "#level", HTMLMeterElement);
     this.#timer = setInterval(() => {
-      level.value = devices.live("microphone") ? this.#meter.level() : 0;
+      level.hidden = !devices.live("microphone");
+      level.value = this.#meter.level();
     }, METER_MS);
     this.#showName();
     this.#showDevices();
@@ -117,6 +118,8 @@ export class Prejoin {
       bar.setAttribute("aria-hidden", "true");
       bar.style.setProperty("--share", String(rtt_ms === undefined ? 0 : rtt_ms / longest_ms));
       label.append(bar);
+    } else {
+      label.classList.add("region-automatic");
     }
     label.append(element("span", "region-rtt", rttText(rtt_ms)));
     return label;

@@ -32,9 +32,9 @@ import { Transport } from "./transport.js";
 const OWN = /** @type {OwnKind[]} */ (["microphone", "camera"]);
 /** A transport has this long to connect, and as long to recover from a disconnection. */
 const CONNECT_BOUND_MS = 10_000;
-const RECOVER_BOUND_MS = 3000;
-/** No answer by then: the signalling itself must be dead. */
-const ANSWER_BOUND_MS = 8000;
+const RECOVER_BOUND_MS = 1000;
+/** The focus gives a bridge 8 s; no word at all by then: the signalling itself must be dead. */
+const ANSWER_BOUND_MS = 10_000;
 const LONGEST_RETRY_MS = 8000;
 const TALLY_MS = 1000;
 /** Failures that time heals; the others are final. */
@@ -199,7 +199,7 @@ export class Session {
 
   /** A new transport instead of the newest; the one shown stays until the new one connects. */
   #renew() {
-    if (!this.#online) return; // the next signalling connection brings a new one
+    if (this.#closed || !this.#online) return; // the next signalling connection brings a new one
     clearTimeout(this.#retry);
     clearTimeout(this.#deadline);
     clearTimeout(this.#answer_deadline);
@@ -224,8 +224,8 @@ export class Session {
   /** @param {Transport} transport */
   async #offer(transport) {
     for (const kind of OWN) void transport.carry(kind, this.devices.of(kind).track);
-    const offer = await transport.offer();
-    if (transport !== this.#transport) return;
+    const offer = await transport.offer().catch(() => null); // closed meanwhile
+    if (offer === null || transport !== this.#transport || this.#closed) return;
     this.signalling.send(offer);
     this.#offered = true;
     for (const kind of OWN) this.#sayMuted(kind);

@@ -12,11 +12,15 @@ import { colourOf, initials, isSending, regionTitle } from "./roster.js";
 import { Speaking } from "./speaking.js";
 
 const SPEAKING_POLL_MS = 200;
+/** The last picture stands this long while its person changes slots or transports. */
+const LINGER_MS = 800;
 
 class Tile {
   #speaking = new Speaking();
   /** @type {MediaStreamTrack | null} */
   #track = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #lingering;
 
   constructor() {
     this.root = copyOf("tile");
@@ -26,16 +30,16 @@ class Tile {
 
   /**
    * @param {Person} person
+   * @param {boolean} heard whether their microphone is on
    * @param {boolean} self
    */
-  describe(person, self) {
+  describe(person, heard, self) {
     const { dataset } = this.root;
     dataset.participant = String(person.id);
     dataset.name = person.name;
     dataset.region = person.region;
     dataset.colour = String(colourOf(person.name));
     dataset.self = String(self);
-    const heard = isSending(person, "microphone");
     dataset.microphone = heard ? "on" : "off";
     const region = regionTitle(person.region);
     find(this.root, ".tile-name", HTMLElement).textContent = self
@@ -54,6 +58,8 @@ class Tile {
    * @param {MediaStreamTrack | null} track
    */
   show(track) {
+    clearTimeout(this.#lingering);
+    this.#lingering = undefined;
     if (track === this.#track) return;
     this.#track = track;
     this.root.dataset.video = "off";
@@ -67,6 +73,16 @@ class Tile {
     this.video.requestVideoFrameCallback?.(appeared);
     // Muted video always may play; a stream that is replaced meanwhile aborts, which is no news.
     this.video.play().catch(() => undefined);
+  }
+
+  /**
+   * For somebody who should be seen and is in no slot now: the last picture, for a moment, unless
+   * its track shows somebody else already.
+   * @param {ReadonlySet<MediaStreamTrack>} taken
+   */
+  linger(taken) {
+    if (this.#track === null || taken.has(this.#track)) this.show(null);
+    else this.#lingering ??= setTimeout(() => this.show(null), LINGER_MS);
   }
 
   /** @param {number} level */
@@ -112,11 +128,11 @@ export class Tiles {
     }
     for (const person of roster.people.values()) {
       const tile = this.#tiles.get(person.id) ?? this.#add(person.id);
-      tile.describe(person, false);
+      tile.describe(person, isSending(person, "microphone"), false);
     }
     if (roster.self !== null) {
       this.#own ??= new Tile();
-      this.#own.describe(roster.self, true);
+      this.#own.describe(roster.self, this.#heard, true);
       // Only once: a video that is put in again stops playing.
       if (!this.#own.root.isConnected) this.stage.append(this.#own.root);
     }
@@ -138,6 +154,7 @@ export class Tiles {
   own(camera, heard) {
     this.#camera = camera;
     this.#heard = heard;
+    if (this.#roster?.self) this.#own?.describe(this.#roster.self, heard, true);
     this.#attach();
   }
 
@@ -178,15 +195,15 @@ export class Tiles {
         pictures.set(participantOf(source), track);
       }
     }
+    const taken = new Set(pictures.values());
     for (const [id, tile] of this.#tiles) {
       const person = this.#roster?.people.get(id);
-      const seen = person !== undefined && isSending(person, "camera");
-      tile.show(seen ? (pictures.get(id) ?? null) : null);
+      const picture = pictures.get(id);
+      if (person === undefined || !isSending(person, "camera")) tile.show(null);
+      else if (picture === undefined) tile.linger(taken);
+      else tile.show(picture);
     }
-    if (this.#own !== null) {
-      this.#own.show(this.#camera);
-      this.#own.root.dataset.microphone = this.#heard ? "on" : "off";
-    }
+    this.#own?.show(this.#camera);
   }
 
   #place() {

@@ -1,0 +1,1 @@
+"""Load generators and measurements; what they measured stands in `RESULTS.md`."""
