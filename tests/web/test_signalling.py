@@ -1,10 +1,14 @@
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 from trio_websocket import open_websocket_url
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Request, TextMessage
 
 from relay.control import Allocate, ConferenceState, Refused, Release, View
 from relay.ids import SourceKind
@@ -234,3 +238,19 @@ async def test_plain_http_carries_the_same_signalling(server: Server) -> None:
     async with bridge_in(server, "frankfurt"), open_websocket_url(url) as socket:
         await socket.send_message(json.dumps({"type": "join", "room": "standup", "name": "Ana"}))
         assert json.loads(await socket.get_message())["type"] == "joined"
+
+
+async def test_a_peer_that_goes_on_after_an_oversized_frame_fills_no_memory(
+    server: Server,
+) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", server.ports.http_port) as stream:
+        hostile = WSConnection(ConnectionType.CLIENT)
+        await stream.send_all(hostile.send(Request(host="localhost", target="/api/signal")))
+        hostile.receive_data(await stream.receive_some())
+        assert [type(event) for event in hostile.events()] == [AcceptConnection]
+        before_bytes = psutil.Process().memory_info().rss
+        with suppress(trio.BrokenResourceError):
+            for _ in range(640):
+                part = TextMessage(data="x" * 65_536, message_finished=False)
+                await stream.send_all(hostile.send(part))
+        assert psutil.Process().memory_info().rss - before_bytes < 20 << 20

@@ -5,7 +5,7 @@
  */
 
 const WIDEST = 16 / 9;
-/** The narrowest tile in a window that is wider than high: a square still shows head and shoulders. */
+/** The narrowest tile in a wide window: a square still shows head and shoulders. */
 const NARROWEST_LANDSCAPE = 1;
 /** The narrowest tile in a window that is higher than wide. */
 const NARROWEST_PORTRAIT = 3 / 4;

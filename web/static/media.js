@@ -10,6 +10,7 @@ import { remembered, remember } from "./memory.js";
 
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const KINDS = /** @type {OwnKind[]} */ (["microphone", "camera"]);
 const MEDIA = /** @type {const} */ ({ microphone: "audioinput", camera: "videoinput" });
 
 /** What a page without `navigator.mediaDevices` has to say. */
@@ -80,11 +81,19 @@ export class Devices {
     return () => this.#watchers.delete(watcher);
   }
 
-  /** Asks for both at once: one question to the user; then for each that this did not give. */
+  /**
+   * Asks for what is wanted: for both at once, which is one question to the user; where that
+   * fails, for each, as one may be there without the other.
+   */
   async start() {
     if (!devicesReachable()) {
       this.#update("microphone", { wanted: false, problem: INSECURE });
       this.#update("camera", { wanted: false, problem: INSECURE });
+      return;
+    }
+    const wanted = KINDS.filter((kind) => this.#devices[kind].wanted);
+    if (wanted.length < KINDS.length) {
+      await Promise.all(wanted.map((kind) => this.#acquire(kind)));
       return;
     }
     try {
@@ -137,13 +146,14 @@ export class Devices {
     if (!devicesReachable()) return [];
     const all = await navigator.mediaDevices.enumerateDevices();
     return all
-      .filter((device) => device.kind === MEDIA[kind] && device.deviceId !== "" && device.label !== "")
+      .filter((device) => device.kind === MEDIA[kind])
+      .filter((device) => device.deviceId !== "" && device.label !== "")
       .map((device) => ({ id: device.deviceId, label: device.label }));
   }
 
   /** Releases both; lights go out. */
   stop() {
-    for (const kind of /** @type {OwnKind[]} */ (["microphone", "camera"])) {
+    for (const kind of KINDS) {
       this.#devices[kind].track?.stop();
       this.#update(kind, { track: null });
     }
@@ -182,7 +192,8 @@ export class Devices {
       if (kind === "camera") track.contentHint = "motion";
       track.onended = () => {
         if (this.#devices[kind].track !== track) return;
-        this.#update(kind, { track: null, wanted: false, problem: `The ${kind} was disconnected.` });
+        const problem = `The ${kind} was disconnected.`;
+        this.#update(kind, { track: null, wanted: false, problem });
       };
     }
     this.#update(kind, { track, problem: null });

@@ -122,7 +122,8 @@ function conferenceCard({ conference, participants }) {
   const card = element("article", "conference");
   card.dataset.conference = conference;
   const title = element("h3", "", conference);
-  title.append(element("span", "muted", participants.length === 1 ? "1 person" : `${participants.length} people`));
+  const count = participants.length;
+  title.append(element("span", "muted", count === 1 ? "1 person" : `${count} people`));
   card.append(title);
   /** @type {Map<string, Seat[]>} */
   const by_bridge = new Map();

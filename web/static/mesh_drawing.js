@@ -27,7 +27,8 @@ export function drawMesh(svg, { bridges, links }) {
     const up = ends.every((end) => end.up);
     const used = up && ends.some((end) => (end.sources_out ?? 0) > 0);
     const line = node("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y });
-    line.setAttribute("class", `trunk ${up ? "trunk-up" : "trunk-down"} ${used ? "trunk-used" : ""}`);
+    const state = used ? "trunk-up trunk-used" : up ? "trunk-up" : "trunk-down";
+    line.setAttribute("class", `trunk ${state}`);
     trunks.push(line);
     const x = from.x + (to.x - from.x) * LABEL_AT;
     const y = from.y + (to.y - from.y) * LABEL_AT;

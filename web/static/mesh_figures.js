@@ -92,11 +92,16 @@ export function trunksOf(links) {
  */
 export function ringOf(count, { width, height, margin_x, margin_y }) {
   const first = count === 2 ? Math.PI : -Math.PI / 2;
-  return Array.from({ length: count }, (_, index) => {
-    const angle = first + (2 * Math.PI * index) / Math.max(1, count);
+  const radius = count === 1 ? 0 : 1;
+  const points = Array.from({ length: count }, (_, index) => {
+    const angle = first + (2 * Math.PI * index) / count;
     return {
-      x: width / 2 + (count === 1 ? 0 : (width / 2 - margin_x) * Math.cos(angle)),
-      y: height / 2 + (count === 1 ? 0 : (height / 2 - margin_y) * Math.sin(angle)),
+      x: width / 2 + radius * (width / 2 - margin_x) * Math.cos(angle),
+      y: height / 2 + radius * (height / 2 - margin_y) * Math.sin(angle),
     };
   });
+  // Three on a ring leave room below: the group's middle goes to the box's.
+  const ys = points.map(({ y }) => y);
+  const shift = height / 2 - (Math.min(...ys) + Math.max(...ys)) / 2;
+  return points.map(({ x, y }) => ({ x, y: y + shift }));
 }

@@ -63,7 +63,9 @@ export class Slots {
   occupied() {
     /** @type {Map<RTCRtpReceiver, number>} */
     const found = new Map();
-    for (const { receiver, source } of this.#slots) if (source !== null) found.set(receiver, source);
+    for (const { receiver, source } of this.#slots) {
+      if (source !== null) found.set(receiver, source);
+    }
     return found;
   }
 
