@@ -106,7 +106,7 @@ def plan(knowledge: Knowledge, previous: Plan) -> Plan:
             slots |= _seated(participant, media, count, sources[:count], previous.slots)
     announced = _announced(knowledge, own, upstreams)
     legs = {
-        peer: knowledge.demanded.get(peer, frozenset()) & frozenset(sources)
+        peer: knowledge.demanded.get(peer, frozenset()) & unmuted & frozenset(sources)
         for peer, sources in announced.items()
     }
     return Plan(

@@ -40,7 +40,7 @@ from relay.control import (
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import Address, BridgeId, ConferenceId, Generation, ParticipantId
 
-TICK_S = 0.1
+TICK_S = 0.2
 """How often speakers are ranked and awaited keyframes looked for."""
 REPORT_S = 1.0
 UNSEATED_S = 10.0

@@ -4,10 +4,9 @@ Knows no socket and sends no checks (`region.path` does). STUN is RFC 8489 with 
 credentials, ICE is RFC 8445, consent is RFC 7675.
 """
 
-import ipaddress
+import hmac
 import re
 import struct
-from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
 from zlib import crc32
@@ -25,7 +24,10 @@ minutes of its start, for 16 KiB."""
 _UNKNOWN_REQUIRED = "UNKNOWN-REQUIRED"
 _UNKNOWN_ATTRIBUTES = 0x000A
 _MESSAGE_INTEGRITY = 0x0008
+_XOR_MAPPED_ADDRESS = 0x0020
 _FINGERPRINT = 0x8028
+_FINGERPRINT_XOR = 0x5354554E
+_V4_MAPPED = bytes(10) + b"\xff\xff"
 # RFC 8489 §14: types from 0x8000 up may be ignored by who does not know them.
 _COMPREHENSION_OPTIONAL = 0x8000
 # RFC 8839 §5.4.
@@ -118,12 +120,6 @@ def local_ufrag_untrusted(message: stun.Message) -> str:
     return local
 
 
-def packed_host_port(address: bytes) -> tuple[str, int]:
-    """The literal (IPv4 where it is mapped) and port of the kernel's 18-byte form."""
-    host = ipaddress.IPv6Address(address[:16])
-    return str(host.ipv4_mapped or host), int.from_bytes(address[16:18], "big")
-
-
 class CheckAnswerer:
     """Judges binding requests to `local` and makes the responses.
 
@@ -133,8 +129,9 @@ class CheckAnswerer:
 
     def __init__(self, local: IceCredentials, remote: IceCredentials | None) -> None:
         self._local = local
+        self._password = local.password.encode()
         self._remote = remote
-        self._seen = array("I")
+        self._seen = bytearray()
         self._oldest_seen = 0
 
     def answer(self, message: stun.Message, address: bytes, *, role_conflict: bool) -> CheckReply:
@@ -165,7 +162,7 @@ class CheckAnswerer:
         local, _, remote = attributes["USERNAME"].partition(":")
         if local != self._local.ufrag or (self._remote and remote != self._remote.ufrag):
             return _Fault.UNAUTHENTICATED
-        if not message.check_message_integrity(self._local.password.encode()):
+        if not message.check_message_integrity(self._password):
             return _Fault.UNAUTHENTICATED
         if _UNKNOWN_REQUIRED in attributes:
             return _Fault.UNKNOWN_ATTRIBUTE
@@ -176,25 +173,44 @@ class CheckAnswerer:
 
         Who has captured a check could send it again from elsewhere and so draw media there.
         """
-        digest = crc32(transaction_id)
-        if digest in self._seen:
+        digest = struct.pack("!I", crc32(transaction_id))
+        at = self._seen.find(digest)
+        while at >= 0 and at % len(digest):  # it lies across two of them
+            at = self._seen.find(digest, at + 1)
+        if at >= 0:
             return False
-        if len(self._seen) < REMEMBERED_CHECKS:
-            self._seen.append(digest)
+        if len(self._seen) < REMEMBERED_CHECKS * len(digest):
+            self._seen += digest
         else:
-            self._seen[self._oldest_seen] = digest
-            self._oldest_seen = (self._oldest_seen + 1) % REMEMBERED_CHECKS
+            self._seen[self._oldest_seen : self._oldest_seen + len(digest)] = digest
+            self._oldest_seen = (self._oldest_seen + len(digest)) % len(self._seen)
         return True
 
     def _success(self, message: stun.Message, address: bytes) -> bytes:
-        response = stun.Message(
-            message_method=message.message_method,
-            message_class=stun.Class.RESPONSE,
-            transaction_id=message.transaction_id,
-            attributes={"XOR-MAPPED-ADDRESS": packed_host_port(address)},
+        """RFC 8489 §14.2, §14.5, §14.7; by hand, for a client's consent asks for it every 2.5 s.
+
+        Of all that a bridge does for an idle client this is the most; aioice's own way is
+        five times as long.
+        """
+        cookie = struct.pack("!I", stun.COOKIE)
+        if address.startswith(_V4_MAPPED):
+            family, host = 1, address[12:16]
+        else:
+            family, host = 2, address[:16]
+        mask = cookie + message.transaction_id
+        attribute = struct.pack("!BBH", 0, family, int.from_bytes(address[16:]) ^ stun.COOKIE >> 16)
+        attribute += bytes(byte ^ key for byte, key in zip(host, mask, strict=False))
+        data = (
+            struct.pack("!HH", stun.Method.BINDING | stun.Class.RESPONSE, 0)
+            + mask
+            + struct.pack("!HH", _XOR_MAPPED_ADDRESS, len(attribute))
+            + attribute
         )
-        response.add_message_integrity(self._local.password.encode())
-        return bytes(response)
+        data = stun.set_body_length(data, len(data) - stun.HEADER_LENGTH + 24)
+        integrity = hmac.digest(self._password, data, "sha1")
+        data += struct.pack("!HH", _MESSAGE_INTEGRITY, len(integrity)) + integrity
+        data = stun.set_body_length(data, len(data) - stun.HEADER_LENGTH + 8)
+        return data + struct.pack("!HHI", _FINGERPRINT, 4, crc32(data) ^ _FINGERPRINT_XOR)
 
     def _error(self, message: stun.Message, fault: _Fault) -> bytes:
         response = stun.Message(
@@ -209,14 +225,14 @@ class CheckAnswerer:
                 response.add_fingerprint()
                 return bytes(response)
             case _Fault.ROLE_CONFLICT:
-                response.add_message_integrity(self._local.password.encode())
+                response.add_message_integrity(self._password)
                 return bytes(response)
             case _Fault.UNKNOWN_ATTRIBUTE:
                 # RFC 8489 §14.9; aioice does not know the attribute that tells which.
                 unknown = message.attributes[_UNKNOWN_REQUIRED]
                 value = struct.pack(f"!{len(unknown)}H", *unknown)
                 data = _appended(bytes(response), _UNKNOWN_ATTRIBUTES, value)
-                integrity = stun.message_integrity(data, self._local.password.encode())
+                integrity = stun.message_integrity(data, self._password)
                 data = _appended(data, _MESSAGE_INTEGRITY, integrity)
                 fingerprint = struct.pack("!I", stun.message_fingerprint(data))
                 return _appended(data, _FINGERPRINT, fingerprint)

@@ -23,6 +23,7 @@ class KeyframeRequests:
             self._waiting.add(source)
             return False
         self._asked_s[source] = now
+        self._waiting.discard(source)
         return True
 
     def due(self, now: float) -> list[SourceId]:

@@ -22,7 +22,7 @@ def ranked(levels: Mapping[SourceId, int], previous: tuple[SourceId, ...]) -> tu
     known = [source for source in previous if source in levels]
     newcomers = [
         source
-        for source, level in sorted(levels.items())
+        for source, level in sorted(levels.items(), key=lambda heard: (heard[1], heard[0]))
         if source not in known and level < SILENT_DBOV
     ]
     ranking = known + newcomers

@@ -11,9 +11,9 @@ from region.ice import (
     IceCredentials,
     IceLite,
     local_ufrag_untrusted,
-    packed_host_port,
     parse_stun_untrusted,
 )
+from region.kernel import unpack_address
 from relay.errors import MalformedError
 
 BRIDGE = IceCredentials("bridge", "b" * 24)
@@ -315,7 +315,7 @@ def test_the_ping_agent_answers_everybody_and_selects_nobody() -> None:
 
 @pytest.mark.parametrize(("host", "port"), [("198.51.100.1", 1), ("2001:db8::1", 65_535)])
 def test_a_packed_address_is_read_back(host: str, port: int) -> None:
-    assert packed_host_port(packed(host, port)) == (host, port)
+    assert unpack_address(packed(host, port)) == (host, port)
 
 
 def test_a_password_is_not_shown() -> None:

@@ -1,0 +1,163 @@
+"""A whole mesh, started as an operator starts it: by the installed `octomesh up`."""
+
+import os
+import random
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from octomesh_up import UpSettings, mesh_gap, wanted_ports
+from relay.errors import SettingsError
+from relay.ids import Region
+from relay.ports import check_free
+from web.certificate import CERTIFICATE_FILE
+
+T = TypeVar("T")
+
+SAO_PAULO, FRANKFURT, SINGAPORE = REGIONS = (
+    Region("sao-paulo"),
+    Region("frankfurt"),
+    Region("singapore"),
+)
+PROGRAM = Path(sys.executable).with_name("octomesh")
+START_S = 60.0
+STOP_S = 15.0
+POLL_S = 0.1
+
+
+def eventually(look: Callable[[], T], holds: Callable[[T], object] = bool, *, within_s: float) -> T:
+    """Looks again and again until what it sees holds, and gives that; fails at the deadline."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        seen = look()
+        if holds(seen):
+            return seen
+        assert time.monotonic() < deadline_s, f"not within {within_s:.1f} s; last seen: {seen!r}"
+        time.sleep(POLL_S)
+
+
+class Mesh:
+    """A running `octomesh up`; whoever starts it stops it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.settings = _settings_on_free_ports(directory)
+        self._said = directory / "up.log"
+        with self._said.open("wb") as output:
+            self._process = psutil.Popen(
+                [
+                    PROGRAM,
+                    # Should the tests be killed, the mesh goes with them.
+                    f"--parent-pid={os.getpid()}",
+                    "up",
+                    f"--https-port={self.settings.https_port}",
+                    f"--http-port={self.settings.http_port}",
+                    f"--ops-port={self.settings.ops_port}",
+                    f"--media-port={self.settings.media_port}",
+                    f"--state-dir={self.settings.state_dir}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self._client: httpx.Client | None = None
+
+    def until_ready(self) -> None:
+        eventually(
+            lambda: (self._process.poll(), self._said.read_text()),
+            lambda seen: seen[0] is not None or "Ctrl-C stops it" in seen[1],
+            within_s=START_S,
+        )
+        assert self._process.poll() is None, self._said.read_text()
+        tls = ssl.create_default_context(cafile=str(self.certificate))
+        self._client = httpx.Client(verify=tls, trust_env=False, timeout=5.0)
+
+    def stop(self) -> None:
+        """Ends all of it; it must go when it is told to, and leave nothing behind."""
+        if self._client is not None:
+            self._client.close()
+        family = [self._process, *self._process.children(recursive=True)]
+        self._process.terminate()
+        _, alive = psutil.wait_procs(family, timeout=STOP_S)
+        for process in alive:
+            process.kill()
+        assert not alive, self._said.read_text()
+        check_free(wanted_ports(self.settings))
+
+    @property
+    def url(self) -> str:
+        return self.settings.url
+
+    @property
+    def certificate(self) -> Path:
+        return self.settings.state_dir / CERTIFICATE_FILE
+
+    def get(self, url: str) -> httpx.Response:
+        assert self._client is not None
+        return self._client.get(url).raise_for_status()
+
+    def state(self) -> dict[str, Any]:
+        """What `/api/mesh` says."""
+        state: dict[str, Any] = self.get(f"{self.url}/api/mesh").json()
+        return state
+
+    def gap(self) -> str | None:
+        try:
+            return mesh_gap(self.state(), REGIONS)
+        except httpx.HTTPError as error:
+            return str(error) or "the focus is away"
+
+    def until_whole(self) -> None:
+        eventually(self.gap, lambda gap: gap is None, within_s=30)
+
+    def links(self, figure: str) -> dict[tuple[str, str], Any]:
+        """That figure of each trunk end, by its region and its peer's."""
+        state = self.state()
+        regions = {bridge["bridge"]: bridge["region"] for bridge in state["bridges"]}
+        return {
+            (regions[link["from"]], regions[link["to"]]): link[figure] for link in state["links"]
+        }
+
+    def metric(self, region: str, name: str) -> float:
+        """A metric without labels of that region's bridge, as Prometheus would read it now."""
+        port = self.settings.media_port + 10 * REGIONS.index(Region(region)) + 2
+        text = self.get(f"http://127.0.0.1:{port}/metrics").text
+        return next(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name
+        )
+
+    def kill(self, process: str) -> float:
+        """SIGKILL to `focus` or to a region's bridge; when that was."""
+        word = "focus" if process == "focus" else f"--region={process}"
+        (victim,) = (each for each in self._process.children() if word in each.cmdline())
+        killed_at_s = time.monotonic()
+        victim.kill()
+        return killed_at_s
+
+
+def _settings_on_free_ports(directory: Path) -> UpSettings:
+    while True:
+        first = random.randrange(20_000, 30_000, 50)
+        settings = UpSettings(
+            https_port=first,
+            http_port=first + 1,
+            ops_port=first + 2,
+            media_port=first + 10,
+            regions=REGIONS,
+            state_dir=directory / "state",
+        )
+        try:
+            check_free(wanted_ports(settings))
+        except SettingsError:
+            continue
+        return settings

@@ -1,0 +1,103 @@
+"""What crosses a trunk, by the kernel's own count of media packets: nothing twice or in vain."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.guest import Guest, meet, open_guest
+from tests.e2e.mesh import FRANKFURT, SAO_PAULO, SINGAPORE, Mesh, eventually
+
+ROOM = "one-talks-two-watch"
+SOON_S = 5.0
+ENOUGH_PACKETS = 200
+"""Two seconds of a picture and a voice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lecture:
+    """One speaks on sao-paulo and looks at nobody; two behind frankfurt are mute and watch."""
+
+    mesh: Mesh
+    speaker: Guest
+    watchers: tuple[Guest, Guest]
+
+    def packets(self) -> tuple[float, float]:
+        """Media packets into and out of the speaker's bridge, ever."""
+        return (
+            self.mesh.metric(SAO_PAULO, "octomesh_packets_in_total"),
+            self.mesh.metric(SAO_PAULO, "octomesh_packets_out_total"),
+        )
+
+    def flow(self) -> tuple[float, float]:
+        """Packets into and out of it while so many come in as are enough."""
+        before = self.packets()
+        after = eventually(
+            self.packets, lambda now: now[0] >= before[0] + ENOUGH_PACKETS, within_s=15
+        )
+        return after[0] - before[0], after[1] - before[1]
+
+    def crossing(self) -> dict[tuple[str, str], Any]:
+        """Sources that cross from the speaker's bridge, by the trunk."""
+        links = self.mesh.links("sources_out")
+        return {way: links[way] for way in ((SAO_PAULO, FRANKFURT), (SAO_PAULO, SINGAPORE))}
+
+
+@pytest.fixture(scope="module")
+def lecture(mesh: Mesh, browser: Browser) -> Iterator[Lecture]:
+    speaker, *watchers = guests = [open_guest(browser, name) for name in ("Ana", "Ben", "Dan")]
+    for guest, region in zip(guests, (SAO_PAULO, FRANKFURT, FRANKFURT), strict=True):
+        guest.enter(mesh, ROOM, region)
+    meet(guests)
+    (conference,) = mesh.state()["conferences"]
+    assert len(conference["participants"]) == 3
+    speaker.say({"type": "view", "sources": []})
+    for guest in watchers:
+        guest.press("microphone")
+        expect(speaker.tile(guest.name, microphone="off")).to_have_count(1)
+    yield Lecture(mesh=mesh, speaker=speaker, watchers=(watchers[0], watchers[1]))
+    for guest in guests:
+        guest.close()
+
+
+def test_a_source_with_two_receivers_behind_one_trunk_crosses_it_once(lecture: Lecture) -> None:
+    expected = {(SAO_PAULO, FRANKFURT): 2, (SAO_PAULO, SINGAPORE): 0}
+    eventually(lecture.crossing, lambda now: now == expected, within_s=SOON_S)
+    before = [guest.received()["Ana"]["framesDecoded"] for guest in lecture.watchers]
+    packets_in, packets_out = lecture.flow()
+    print(f"{packets_in:.0f} packets in, {packets_out:.0f} out")
+    assert packets_out / packets_in == pytest.approx(1, abs=0.05)
+    for guest, frames in zip(lecture.watchers, before, strict=True):
+        assert guest.received()["Ana"]["framesDecoded"] >= frames + 30
+    assert lecture.mesh.links("sources_in")[FRANKFURT, SAO_PAULO] == 2
+
+
+def test_what_only_one_of_them_wants_still_crosses(lecture: Lecture) -> None:
+    ben, dan = lecture.watchers
+    ben.say({"type": "view", "sources": []})
+    expect(ben.tile("Ana", video="off")).to_have_count(1)
+    frames = dan.received()["Ana"]["framesDecoded"]
+    packets_in, packets_out = lecture.flow()
+    assert packets_out / packets_in == pytest.approx(1, abs=0.05)
+    assert dan.received()["Ana"]["framesDecoded"] >= frames + 30
+    ben.say({"type": "view", "sources": None})
+    expect(ben.tile("Ana", video="on")).to_have_count(1)
+
+
+def test_a_source_that_nobody_there_receives_sends_no_packet(lecture: Lecture) -> None:
+    for guest in lecture.watchers:
+        guest.say({"type": "view", "sources": []})
+    only_voice = {(SAO_PAULO, FRANKFURT): 1, (SAO_PAULO, SINGAPORE): 0}
+    eventually(lecture.crossing, lambda now: now == only_voice, within_s=SOON_S)
+    packets_in, packets_out = lecture.flow()
+    print(f"voice only: {packets_in:.0f} packets in, {packets_out:.0f} out")
+    assert 0 < packets_out < packets_in * 0.8
+
+    lecture.speaker.press("microphone")
+    nothing = dict.fromkeys(only_voice, 0)
+    eventually(lecture.crossing, lambda now: now == nothing, within_s=SOON_S)
+    packets_in, packets_out = lecture.flow()
+    assert packets_in >= ENOUGH_PACKETS
+    assert packets_out == 0
