@@ -59,12 +59,12 @@ cdef inline void begin(
     egress.behind_switch = True
 
 
-cdef inline bint enlist(Stream *stream, uint32_t egress) noexcept nogil:
+cdef inline bint enlist(Stream *stream, Egress *egress) noexcept nogil:
     cdef uint32_t room
-    cdef uint32_t *bigger
+    cdef Egress **bigger
     if stream.egresses == stream.egress_room:
         room = 2 * stream.egress_room if stream.egress_room else 8
-        bigger = <uint32_t *>realloc(stream.egress, room * sizeof(uint32_t))
+        bigger = <Egress **>realloc(stream.egress, room * sizeof(Egress *))
         if bigger == NULL:
             return False
         stream.egress = bigger
@@ -74,7 +74,7 @@ cdef inline bint enlist(Stream *stream, uint32_t egress) noexcept nogil:
     return True
 
 
-cdef inline void unlist(Stream *stream, uint32_t egress) noexcept nogil:
+cdef inline void unlist(Stream *stream, const Egress *egress) noexcept nogil:
     cdef uint32_t i
     for i in range(stream.egresses):
         if stream.egress[i] == egress:

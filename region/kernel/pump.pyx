@@ -38,6 +38,8 @@ cdef enum:
     KIND_DTLS = 1
     KIND_RTCP = 2
 
+    AHEAD = 3  # egresses whose cache lines are fetched before their turn
+
     BATCH_IN = 64
     BATCH_OUT = 128
     IN_BYTES = QUEUED_BYTES  # a datagram that is longer is no media packet of ours
@@ -475,18 +477,24 @@ cdef class Pump:
         stream = self.streams[stream_handle]
         observe(stream, &rtp, length, now_ns, AUDIO_LEVEL)
         keyframe = payload == VP8 and begins_vp8_keyframe(rtp.payload, rtp.payload_length)
+        # What the next ones need is fetched while this one is encrypted.
+        for i in range(min(<uint32_t>AHEAD, stream.egresses)):
+            prefetch(stream.egress[i])
         # A switch takes an egress out of another stream's list, never out of this one.
         for i in range(stream.egresses):
+            if i + AHEAD < stream.egresses:
+                prefetch(stream.egress[i + AHEAD])
+            if i + 1 < stream.egresses:
+                prefetch(stream.egress[i + 1].transport)
             self._forward(
                 stream_handle, stream, stream.egress[i], &rtp, payload, keyframe, now_ns
             )
 
     cdef void _forward(
-        self, uint32_t stream_handle, Stream *stream, uint32_t egress_handle, const Rtp *rtp,
+        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Rtp *rtp,
         uint8_t payload, bint keyframe, int64_t now_ns,
     ) noexcept nogil:
-        cdef Egress *egress = self.egresses[egress_handle]
-        cdef Transport *transport = self.transports[egress.transport]
+        cdef Transport *transport = egress.transport
         cdef uint8_t wire_payload = transport.wire_payload[payload]
         cdef uint8_t *out
         cdef uint16_t sequence
@@ -503,7 +511,7 @@ cdef class Pump:
                 self.counter[DROPPED_AWAITING_KEYFRAME] += 1
                 return
             if egress.stream != NONE:
-                unlist(self.streams[egress.stream], egress_handle)
+                unlist(self.streams[egress.stream], egress)
             egress.stream = stream_handle
             begin(egress, rtp, stream.clock_rate, now_ns)
         elif egress.behind_switch:
@@ -554,7 +562,7 @@ cdef class Pump:
                 length = self.out_vector[i].iov_len
                 self.out_egress[i].packets += 1
                 self.out_egress[i].bytes += length
-                transport = self.transports[self.out_egress[i].transport]
+                transport = self.out_egress[i].transport
                 transport.packets_out += 1
                 transport.bytes_out += length
             self.counter[PACKETS_OUT] += sent
@@ -595,7 +603,7 @@ cdef class Pump:
 
     def send(self, bytes address not None, bytes data not None):
         """Send one plain datagram now; False when the socket would not take it."""
-        cdef sockaddr_storage to
+        cdef socket_address to
         cdef socklen_t to_length
         cdef ssize_t sent
         cdef const char *bytes_ = PyBytes_AS_STRING(data)
@@ -646,10 +654,9 @@ cdef class Pump:
     def add_transport(self):
         """A transport without address or keys; its handle."""
         cdef uint32_t at
-        cdef Transport *transport = <Transport *>calloc(1, sizeof(Transport))
+        cdef Transport *transport = <Transport *>new_entry(sizeof(Transport))
         if transport == NULL:
             raise MemoryError
-        transport.live = True
         memset(transport.canonical_payload, NO_PAYLOAD, 128)
         memset(transport.wire_payload, NO_PAYLOAD, 128)
         with nogil:
@@ -679,7 +686,7 @@ cdef class Pump:
             gone = self._transport(transport)
             if gone != NULL:
                 for i in range(self.egresses_used):
-                    if self.egresses[i] != NULL and self.egresses[i].transport == transport:
+                    if self.egresses[i] != NULL and self.egresses[i].transport == gone:
                         self._drop_egress(i)
                 for i in range(self.streams_used):
                     if self.streams[i] != NULL and self.streams[i].transport == transport:
@@ -706,7 +713,7 @@ cdef class Pump:
 
     cdef _bind(self, uint32_t handle, bytes address, bint select):
         cdef const uint8_t *packed = <const uint8_t *>PyBytes_AS_STRING(address)
-        cdef sockaddr_storage to
+        cdef socket_address to
         cdef socklen_t to_length
         cdef Transport *transport
         cdef bint stored = True
@@ -833,14 +840,13 @@ cdef class Pump:
         self, uint32_t transport, uint32_t ssrc, *, bint video, uint32_t clock_rate, uint32_t csrc
     ):
         """Expect this SSRC from this transport; packets of others are dropped and counted."""
-        cdef Stream *stream = <Stream *>calloc(1, sizeof(Stream))
+        cdef Stream *stream = <Stream *>new_entry(sizeof(Stream))
         cdef Transport *owner
         cdef uint32_t at = NONE
         cdef bint taken = False
         cdef Key key
         if stream == NULL:
             raise MemoryError
-        stream.live = True
         stream.video = video
         stream.transport = transport
         stream.ssrc = ssrc
@@ -889,7 +895,7 @@ cdef class Pump:
         cdef uint32_t i
         cdef Key key
         for i in range(stream.egresses):
-            egress = self.egresses[stream.egress[i]]
+            egress = stream.egress[i]
             if egress.stream == handle:
                 egress.stream = NONE
             if egress.wanted == handle:
@@ -906,15 +912,13 @@ cdef class Pump:
 
     def add_egress(self, uint32_t transport, uint32_t ssrc, *, bint video, bint trunk):
         """An outgoing stream: a client's slot, or a trunk's leg."""
-        cdef Egress *egress = <Egress *>calloc(1, sizeof(Egress))
+        cdef Egress *egress = <Egress *>new_entry(sizeof(Egress))
         cdef Transport *owner
         cdef uint32_t at = NONE
         if egress == NULL:
             raise MemoryError
-        egress.live = True
         egress.video = video
         egress.trunk = trunk
-        egress.transport = transport
         egress.ssrc = ssrc
         egress.stream = egress.wanted = NONE
         with nogil:
@@ -923,6 +927,7 @@ cdef class Pump:
             if owner != NULL:
                 at = _free_place(<void **>self.egresses, &self.egresses_used, &self.egresses_free)
                 if at < MAX_TABLE:
+                    egress.transport = owner
                     self.egresses[at] = egress
                     self.egresses_free = at + 1
                     if at == self.egresses_used:
@@ -952,9 +957,9 @@ cdef class Pump:
     cdef void _drop_egress(self, uint32_t handle) noexcept nogil:
         cdef Egress *egress = self.egresses[handle]
         if egress.stream != NONE:
-            unlist(self.streams[egress.stream], handle)
+            unlist(self.streams[egress.stream], egress)
         if egress.wanted != NONE and egress.wanted != egress.stream:
-            unlist(self.streams[egress.wanted], handle)
+            unlist(self.streams[egress.wanted], egress)
         free(egress)
         self.egresses[handle] = NULL
         if handle < self.egresses_free:
@@ -982,12 +987,12 @@ cdef class Pump:
         cdef Egress *egress = self.egresses[handle]
         if egress.wanted == wanted and (wanted != NONE or egress.stream == NONE):
             return True
-        if wanted != NONE and wanted != egress.stream and not enlist(self.streams[wanted], handle):
+        if wanted != NONE and wanted != egress.stream and not enlist(self.streams[wanted], egress):
             return False
         if egress.wanted != NONE and egress.wanted != egress.stream:
-            unlist(self.streams[egress.wanted], handle)
+            unlist(self.streams[egress.wanted], egress)
         if wanted == NONE and egress.stream != NONE:
-            unlist(self.streams[egress.stream], handle)
+            unlist(self.streams[egress.stream], egress)
             egress.stream = NONE
         egress.wanted = wanted
         return True
@@ -1060,7 +1065,7 @@ cdef class Pump:
                 egress = self.egresses[i]
                 if egress == NULL or egress.wanted == egress.stream or egress.wanted == NONE:
                     continue
-                transport = self.transports[egress.transport]
+                transport = egress.transport
                 if egress.video and transport.srtp_out != NULL and transport.to_length:
                     found[count] = i
                     count += 1

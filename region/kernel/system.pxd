@@ -11,6 +11,7 @@ cdef extern from *:
     #include <netinet/in.h>
     #include <pthread.h>
     #include <stdint.h>
+    #include <stdlib.h>
     #include <string.h>
     #include <sys/epoll.h>
     #include <sys/eventfd.h>
@@ -40,6 +41,8 @@ cdef extern from *:
     static inline uint32_t load_acquire(uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void store_release(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 
+    static inline void prefetch(const void *p) { __builtin_prefetch(p, 1); }
+
     static inline int64_t monotonic_ns(void) {
         struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
         return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -60,19 +63,19 @@ cdef extern from *:
         }
         return 0;
     }
-    static inline socklen_t sockaddr_from_address(int family, const uint8_t *in, struct sockaddr_storage *s) {
+    /* Large enough for both families, and a fifth of a sockaddr_storage. */
+    typedef union { struct sockaddr_in v4; struct sockaddr_in6 v6; } socket_address;
+    static inline socklen_t sockaddr_from_address(int family, const uint8_t *in, socket_address *s) {
         memset(s, 0, sizeof *s);
         if (family == AF_INET6) {
-            struct sockaddr_in6 *a = (struct sockaddr_in6 *)s;
-            a->sin6_family = AF_INET6;
-            memcpy(&a->sin6_addr, in, 16); memcpy(&a->sin6_port, in + 16, 2);
-            return sizeof *a;
+            s->v6.sin6_family = AF_INET6;
+            memcpy(&s->v6.sin6_addr, in, 16); memcpy(&s->v6.sin6_port, in + 16, 2);
+            return sizeof s->v6;
         }
         if (memcmp(in, v4_mapped, 12)) return 0;  /* an IPv6 address, but the socket is IPv4 */
-        struct sockaddr_in *a = (struct sockaddr_in *)s;
-        a->sin_family = AF_INET;
-        memcpy(&a->sin_addr, in + 12, 4); memcpy(&a->sin_port, in + 16, 2);
-        return sizeof *a;
+        s->v4.sin_family = AF_INET;
+        memcpy(&s->v4.sin_addr, in + 12, 4); memcpy(&s->v4.sin_port, in + 16, 2);
+        return sizeof s->v4;
     }
     static inline int socket_family(int fd) {
         struct sockaddr_storage s; socklen_t n = sizeof s;
@@ -90,6 +93,8 @@ cdef extern from *:
     uint32_t load_acquire(uint32_t *) nogil
     void store_release(uint32_t *, uint32_t) nogil
     int64_t monotonic_ns() nogil
+    void prefetch(const void *) nogil
+    void *aligned_alloc(size_t, size_t) nogil
 
     ctypedef unsigned int socklen_t
     cdef struct sockaddr:
@@ -115,7 +120,9 @@ cdef extern from *:
     int sendmmsg(int, mmsghdr *, unsigned int, int) nogil
     ssize_t sendto(int, const void *, size_t, int, const sockaddr *, socklen_t) nogil
     int address_from_sockaddr(const sockaddr_storage *, uint8_t *) nogil
-    socklen_t sockaddr_from_address(int, const uint8_t *, sockaddr_storage *) nogil
+    ctypedef struct socket_address:
+        pass
+    socklen_t sockaddr_from_address(int, const uint8_t *, socket_address *) nogil
     int socket_family(int) nogil
 
     ctypedef union epoll_data_t:

@@ -4,9 +4,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from region.kernel.system cimport sockaddr_storage, socklen_t
+from region.kernel.system cimport aligned_alloc, socket_address, socklen_t
 
 cdef enum:
+    LINE_BYTES = 64  # a cache line's
     ADDRESS_BYTES = 18
     KEY_BYTES = 24
     MAX_ADDRESSES = 8  # of one transport: interfaces × address families of one browser
@@ -27,12 +28,22 @@ cdef struct Map:
     uint32_t used
     uint64_t seed
 
+cdef enum:
+    NO_PAYLOAD = 0xFF
+
+# Sending touches one cache line of an egress and one of its transport, and between two
+# packets other work has pushed both out: what it needs stands first, and entries begin on a
+# line of their own.
+
 cdef struct Transport:
-    bint live
-    void *srtp_in
     void *srtp_out
-    sockaddr_storage to
+    uint64_t packets_out, bytes_out
+    socket_address to
     socklen_t to_length  # 0 until an address is selected
+    void *srtp_in
+    # ---- a cache line
+    uint64_t packets_in, bytes_in
+    int64_t last_ns
     uint8_t selected[ADDRESS_BYTES]
     uint8_t address[MAX_ADDRESSES][ADDRESS_BYTES]
     int addresses
@@ -42,21 +53,27 @@ cdef struct Transport:
     uint8_t wire_payload[128]
     uint8_t canonical_extension[256]  # 0 where unknown
     uint8_t wire_extension[256]
-    uint64_t packets_in, bytes_in, packets_out, bytes_out
-    int64_t last_ns
 
-cdef enum:
-    NO_PAYLOAD = 0xFF
+cdef struct Egress:
+    Transport *transport
+    uint32_t ssrc
+    uint32_t stream  # what it carries
+    uint32_t wanted  # what it shall carry
+    uint32_t timestamp_offset, last_timestamp
+    uint16_t sequence_offset, switch_sequence, last_sequence
+    uint8_t video, trunk, started
+    uint8_t behind_switch  # packets from before the switch could still come
+    int64_t last_ns
+    uint64_t packets, bytes
 
 cdef struct Stream:
-    bint live
     bint video
     bint started
     uint32_t transport
     uint32_t ssrc
     uint32_t csrc
     uint32_t clock_rate
-    uint32_t *egress  # those that carry it or wait for it
+    Egress **egress  # those that carry it or wait for it
     uint32_t egresses, egress_room
     uint64_t packets, bytes
     uint32_t highest, base  # extended sequence numbers
@@ -66,20 +83,13 @@ cdef struct Stream:
     uint32_t jitter_16  # RFC 3550 A.8, times 16
     uint32_t level_16  # RFC 6464, −dBov times 16, averaged
 
-cdef struct Egress:
-    bint live
-    bint video
-    bint trunk
-    bint started
-    uint32_t transport
-    uint32_t ssrc
-    uint32_t stream  # what it carries
-    uint32_t wanted  # what it shall carry
-    uint16_t sequence_offset, switch_sequence, last_sequence
-    uint32_t timestamp_offset, last_timestamp
-    bint behind_switch  # packets from before the switch could still come
-    int64_t last_ns
-    uint64_t packets, bytes
+
+cdef inline void *new_entry(size_t size) noexcept nogil:
+    """Zeroed, and on a cache line of its own; NULL when memory is out."""
+    cdef void *entry = aligned_alloc(LINE_BYTES, (size + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES)
+    if entry != NULL:
+        memset(entry, 0, size)
+    return entry
 
 
 cdef inline uint64_t hash_key(const Key *key, uint64_t seed) noexcept nogil:

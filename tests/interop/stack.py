@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import trio
 from aiortc import (
     MediaStreamTrack,
+    RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -164,7 +165,9 @@ class Stack:
         self.strange: list[object] = []
         """What was decoded and is nobody's."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        # As balanced, its default, aiortc 1.14 leaves all videos but the first on a dead transport.
+        bundled = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        self._pc = RTCPeerConnection(bundled)
         self._pc.on("track", self._on_track)
         own = [
             self._pc.addTransceiver(_Tone(looks), direction="sendonly"),
@@ -272,6 +275,11 @@ class Participant:
         await until_true(
             lambda: self.stack.sees[looks] >= seen and self.stack.hears[looks] >= heard
         )
+
+    async def until_hears(self, looks: Looks, frames: int) -> None:
+        """The same for the sound alone."""
+        heard = self.stack.hears[looks] + frames
+        await until_true(lambda: self.stack.hears[looks] >= heard)
 
 
 Tampering = Callable[[str], str]

@@ -1,7 +1,9 @@
 """An independent WebRTC stack on each of two bridges: media crosses the trunk between them."""
 
+from collections.abc import Awaitable, Callable
+
 from tests.interop.mesh import FRANKFURT, SINGAPORE, Mesh, until
-from tests.interop.stack import BLUE, RED, Loop, participant
+from tests.interop.stack import BLUE, GREEN, RED, Loop, participant
 
 
 async def test_two_people_on_two_bridges_see_and_hear_each_other(mesh: Mesh, loop: Loop) -> None:
@@ -24,3 +26,43 @@ async def test_two_people_on_two_bridges_see_and_hear_each_other(mesh: Mesh, loo
             return counts == [2, 2]
 
         await until(both_ways)
+
+
+async def test_people_with_different_ciphers_and_ip_versions_meet(mesh: Mesh, loop: Loop) -> None:
+    # The last one to come waits for keyframes, which only the senders' encoders can make.
+    async with (
+        participant(
+            loop, mesh, FRANKFURT, RED, srtp_profile="SRTP_AEAD_AES_256_GCM", host="::1"
+        ) as anna,
+        participant(loop, mesh, SINGAPORE, BLUE, srtp_profile="SRTP_AES128_CM_SHA1_80") as bruno,
+        participant(loop, mesh, SINGAPORE, GREEN, host="::1") as carol,
+    ):
+        for person, others in ((anna, (BLUE, GREEN)), (bruno, (RED, GREEN)), (carol, (RED, BLUE))):
+            for looks in others:
+                await person.until_meets(looks)
+            assert set(person.stack.sees) == set(others)
+
+
+async def test_a_muted_picture_leaves_and_comes_back(mesh: Mesh, loop: Loop) -> None:
+    async with (
+        participant(loop, mesh, FRANKFURT, RED) as anna,
+        participant(loop, mesh, SINGAPORE, BLUE) as bruno,
+    ):
+        await bruno.until_meets(RED)
+        await anna.signalling.say(type="mute", kind="camera", muted=True)
+        await until(no_picture(mesh))
+        seen = bruno.stack.sees[RED]
+        await bruno.until_hears(RED, frames=20)
+        assert bruno.stack.sees[RED] <= seen + 2  # what its decoder still had
+        await anna.signalling.say(type="mute", kind="camera", muted=False)
+        await bruno.until_meets(RED)
+
+
+def no_picture(mesh: Mesh) -> Callable[[], Awaitable[bool]]:
+    """Whether Frankfurt sends no picture over the trunk, but the voice."""
+
+    async def look() -> bool:
+        metrics = await mesh.metrics(FRANKFURT)
+        return metrics("trunk_sources_out", peer="singapore-1") == 1
+
+    return look

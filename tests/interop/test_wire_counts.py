@@ -1,0 +1,74 @@
+"""What crosses a trunk, counted in the kernels at its two ends."""
+
+from benchmarks.client import Wish
+from tests.interop.load import load, until_shown
+from tests.interop.mesh import FRANKFURT, SINGAPORE, Mesh, until
+
+COUNT = 50
+SENDER = Wish(camera=True)
+VIEWER = Wish(video_slots=1)
+LISTENER = Wish(audio_slots=1)
+
+
+async def packets(mesh: Mesh) -> list[int]:
+    """In and out at Frankfurt, in and out at Singapore."""
+    return [
+        int((await mesh.metrics(region))(f"packets_{way}_total"))
+        for region in (FRANKFURT, SINGAPORE)
+        for way in ("in", "out")
+    ]
+
+
+async def until_packets(mesh: Mesh, wanted: list[int]) -> None:
+    """Until exactly so many were counted; more would never become less."""
+
+    async def counted() -> bool:
+        now = await packets(mesh)
+        assert all(each <= most for each, most in zip(now, wanted, strict=True)), (now, wanted)
+        return now == wanted
+
+    await until(counted)
+
+
+async def test_a_source_crosses_once_for_two_who_see_it(mesh: Mesh) -> None:
+    async with (
+        load(mesh, FRANKFURT, SENDER) as sender,
+        load(mesh, SINGAPORE, VIEWER) as anna,
+        load(mesh, SINGAPORE, VIEWER) as bruno,
+    ):
+        await until_shown(sender, anna, bruno)
+        before = await packets(mesh)
+        numbers = [sender.send() for _ in range(COUNT)]
+        assert await anna.next(COUNT) == numbers
+        assert await bruno.next(COUNT) == numbers
+        added = [COUNT, COUNT, COUNT, 2 * COUNT]
+        await until_packets(mesh, [at + more for at, more in zip(before, added, strict=True)])
+
+
+async def test_a_picture_that_nobody_there_has_a_slot_for_does_not_cross(mesh: Mesh) -> None:
+    async with (
+        load(mesh, FRANKFURT, SENDER) as sender,
+        load(mesh, SINGAPORE, LISTENER) as listener,
+    ):
+        for _ in range(COUNT):
+            sender.send(keyframe=True)
+        await until_packets(mesh, [COUNT, 0, 0, 0])
+        async with load(mesh, SINGAPORE, VIEWER) as viewer:
+            await until_shown(sender, viewer)
+        assert listener.arrived() == []
+
+
+async def test_a_picture_crosses_no_more_when_the_last_who_saw_it_has_left(mesh: Mesh) -> None:
+    async with load(mesh, FRANKFURT, SENDER) as sender:
+        async with load(mesh, SINGAPORE, VIEWER) as viewer:
+            await until_shown(sender, viewer)
+
+        async def forgotten() -> bool:
+            metrics = await mesh.metrics(FRANKFURT)
+            return metrics("trunk_sources_out", peer="singapore-1") == 0
+
+        await until(forgotten)
+        _, out, came, _ = before = await packets(mesh)
+        for _ in range(COUNT):
+            sender.send(keyframe=True)
+        await until_packets(mesh, [before[0] + COUNT, out, came, before[3]])
