@@ -3,10 +3,15 @@
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-kernel = Extension(
-    "region.kernel.pump",
-    ["region/kernel/pump.pyx"],
-    extra_compile_args=["-O3", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"],
-)
+MODULES = ("pump", "tables")
 
-setup(ext_modules=cythonize([kernel], language_level=3))
+kernel = [
+    Extension(
+        f"region.kernel.{module}",
+        [f"region/kernel/{module}.pyx"],
+        extra_compile_args=["-O3", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"],
+    )
+    for module in MODULES
+]
+
+setup(ext_modules=cythonize(kernel, language_level=3))

@@ -1,18 +1,13 @@
 """The packet kernel: moves media packets, and knows nothing of conferences.
 
-Python decides and changes its tables; `pump.pyx` moves; `reference.py` is the oracle that
-tests hold the rewrite to.
+Python decides and changes `tables.pyx`; the thread of `pump.pyx` moves; `reference.py` is
+the oracle that tests hold the rewrite to.
 """
 
-from region.kernel.pump import (
-    DTLS,
+from region.kernel.pump import DTLS, NO_TRANSPORT, RTCP, STUN, Datagram, Pump
+from region.kernel.tables import (
     NO_STREAM,
-    NO_TRANSPORT,
-    RTCP,
-    STUN,
-    Datagram,
     EgressStats,
-    Pump,
     StreamStats,
     TransportStats,
     pack_address,

@@ -3,7 +3,7 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 
-from region.kernel.tables cimport Egress, Stream
+from region.kernel.entries cimport Egress, Stream
 from region.kernel.wire cimport Rtp
 
 cdef enum:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from region.kernel.tables import Tables
+
 STUN: int
 """RFC 7983 §7: first byte 0 to 3."""
 DTLS: int
@@ -10,7 +12,6 @@ RTCP: int
 """RFC 5761 §4, already decrypted and authenticated."""
 
 NO_TRANSPORT: int
-NO_STREAM: int
 
 class Datagram(NamedTuple):
     """What the pump hands to Python: everything but media."""
@@ -24,56 +25,8 @@ class Datagram(NamedTuple):
     """CLOCK_MONOTONIC when the pump read it."""
     data: bytes
 
-class StreamStats(NamedTuple):
-    """Counters of an incoming stream, RFC 3550 §6.4.1 and appendix A.3."""
-
-    packets: int
-    bytes: int
-    highest_sequence: int
-    """Extended by the count of wrap-arounds."""
-    base_sequence: int
-    jitter_ticks: int
-    level: int
-    """RFC 6464: average of the last packets in −dBov, 0 loud to 127 silent."""
-    last_packet_s: float
-    last_timestamp: int
-
-class EgressStats(NamedTuple):
-    """Counters and present mapping of an outgoing stream."""
-
-    packets: int
-    bytes: int
-    stream: int
-    """The stream that is being forwarded, or NO_STREAM."""
-    wanted: int
-    """The stream that shall be; it differs while the switch waits for a keyframe."""
-    timestamp_offset: int
-    """Outgoing minus incoming RTP timestamp, modulo 2^32."""
-    last_packet_s: float
-
-class TransportStats(NamedTuple):
-    """Counters of a transport."""
-
-    packets_in: int
-    bytes_in: int
-    packets_out: int
-    bytes_out: int
-    last_packet_s: float
-    """The last authenticated one."""
-
-def pack_address(host: str, port: int) -> bytes:
-    """A literal address as the kernel keys it; ValueError when `host` is no literal."""
-
-def unpack_address(packed: bytes) -> tuple[str, int]:
-    """Back to a literal (IPv4 where it was mapped) and a port."""
-
-class Pump:
-    """Moves media between the transports of one UDP socket.
-
-    All methods but `run` may be called from any thread, and change tables between two
-    batches of packets. Handles are small integers; one that was removed may come again.
-    CapacityError when a table is full, LocalProtocolError for a handle that is not there.
-    """
+class Pump(Tables):
+    """Moves media between the transports of one UDP socket, in a thread that `run` is."""
 
     def __init__(self, fd: int) -> None:
         """`fd`: a bound UDP socket (dual-stack AF_INET6, or AF_INET) that outlives this."""
@@ -86,9 +39,6 @@ class Pump:
         """Pump until `stop`; never holds the GIL. OSError when the socket breaks."""
 
     def stop(self) -> None: ...
-    def close(self) -> None:
-        """Free everything, after `run` has returned."""
-
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
 
@@ -97,49 +47,3 @@ class Pump:
 
     def send_rtcp(self, transport: int, packet: bytes) -> bool:
         """Protect a compound RTCP packet and send it; False when there is no path or no room."""
-
-    def add_transport(self) -> int: ...
-    def remove_transport(self, transport: int) -> None:
-        """Also removes its addresses, streams and egresses."""
-
-    def bind_address(self, transport: int, address: bytes) -> None:
-        """Accept from this address too (at most 8; the oldest unselected one makes room)."""
-
-    def select_address(self, transport: int, address: bytes) -> None:
-        """Send to this address from now on; also binds it."""
-
-    def set_srtp(self, transport: int, inbound: object, outbound: object) -> None:
-        """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
-
-    def set_payload_types(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
-    def set_extensions(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
-    def add_stream(
-        self, transport: int, ssrc: int, *, video: bool, clock_rate: int, csrc: int
-    ) -> int:
-        """Expect this SSRC from this transport; packets of others are dropped and counted."""
-
-    def remove_stream(self, stream: int) -> None:
-        """Egresses that carried it fall silent."""
-
-    def add_egress(self, transport: int, ssrc: int, *, video: bool, trunk: bool) -> int:
-        """An outgoing stream: a client's slot, or a trunk's leg.
-
-        A slot is continuous over all sources that it carries and names them by CSRC; a leg
-        keeps the origin's sequence numbers and timestamps, and carries no CSRC.
-        """
-
-    def remove_egress(self, egress: int) -> None: ...
-    def set_source(self, egress: int, stream: int) -> None:
-        """Forward `stream` (or NO_STREAM) there.
-
-        Video goes on with the old one until a keyframe of the new one comes.
-        """
-
-    def stream_stats(self, stream: int) -> StreamStats: ...
-    def egress_stats(self, egress: int) -> EgressStats: ...
-    def transport_stats(self, transport: int) -> TransportStats: ...
-    def awaiting(self) -> list[int]:
-        """Egresses that have a path and wait for a keyframe of the stream they shall carry."""
-
-    def counters(self) -> dict[str, int]:
-        """Totals of the pump: `packets_in`, `packets_out`, and each named drop as `dropped_…`."""

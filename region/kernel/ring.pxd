@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from region.kernel.system cimport load_acquire, store_release
-from region.kernel.tables cimport ADDRESS_BYTES
+from region.kernel.entries cimport ADDRESS_BYTES
 
 cdef enum:
     QUEUED_BYTES = 2048

@@ -1,180 +1,59 @@
-"""What the pump knows: transports, incoming streams, egresses, and the maps that find them."""
+"""The tables as the pump reads them, under their lock."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdint cimport uint32_t, uint64_t
 
-from region.kernel.system cimport aligned_alloc, socket_address, socklen_t
-
-cdef enum:
-    LINE_BYTES = 64  # a cache line's
-    ADDRESS_BYTES = 18
-    KEY_BYTES = 24
-    MAX_ADDRESSES = 8  # of one transport: interfaces × address families of one browser
-    MAX_RTCP_SSRCS = 16  # of one transport: libsrtp keeps a context for each, so they are bounded
-    NONE = 0xFFFFFFFF
-
-cdef struct Key:
-    uint8_t bytes[KEY_BYTES]
-
-cdef struct Slot:
-    Key key
-    uint32_t value  # NONE where free
-
-cdef struct Map:
-    # Open addressing with linear probing, at most half full, a power of two of slots.
-    Slot *slots
-    uint32_t mask
-    uint32_t used
-    uint64_t seed
+from region.kernel.entries cimport Egress, Map, Stream, Transport
+from region.kernel.system cimport fair_lock
 
 cdef enum:
-    NO_PAYLOAD = 0xFF
+    MAX_TABLE = 65_536
 
-# Sending touches one cache line of an egress and one of its transport, and between two
-# packets other work has pushed both out: what it needs stands first, and entries begin on a
-# line of their own.
-
-cdef struct Transport:
-    void *srtp_out
-    uint64_t packets_out, bytes_out
-    socket_address to
-    socklen_t to_length  # 0 until an address is selected
-    void *srtp_in
-    # ---- a cache line
-    uint64_t packets_in, bytes_in
-    int64_t last_ns
-    uint8_t selected[ADDRESS_BYTES]
-    uint8_t address[MAX_ADDRESSES][ADDRESS_BYTES]
-    int addresses
-    uint32_t rtcp_ssrc[MAX_RTCP_SSRCS]
-    int rtcp_ssrcs
-    uint8_t canonical_payload[128]  # by wire payload type; NO_PAYLOAD where unknown
-    uint8_t wire_payload[128]
-    uint8_t canonical_extension[256]  # 0 where unknown
-    uint8_t wire_extension[256]
-
-cdef struct Egress:
-    Transport *transport
-    uint32_t ssrc
-    uint32_t stream  # what it carries
-    uint32_t wanted  # what it shall carry
-    uint32_t timestamp_offset, last_timestamp
-    uint16_t sequence_offset, switch_sequence, last_sequence
-    uint8_t video, trunk, started
-    uint8_t behind_switch  # packets from before the switch could still come
-    int64_t last_ns
-    uint64_t packets, bytes
-
-cdef struct Stream:
-    bint video
-    bint started
-    uint32_t transport
-    uint32_t ssrc
-    uint32_t csrc
-    uint32_t clock_rate
-    Egress **egress  # those that carry it or wait for it
-    uint32_t egresses, egress_room
-    uint64_t packets, bytes
-    uint32_t highest, base  # extended sequence numbers
-    uint32_t last_timestamp
-    int64_t last_ns
-    int64_t transit_ticks
-    uint32_t jitter_16  # RFC 3550 A.8, times 16
-    uint32_t level_16  # RFC 6464, −dBov times 16, averaged
+cdef enum:
+    PACKETS_IN
+    PACKETS_OUT
+    DATAGRAMS_IN
+    DROPPED_OVERSIZE
+    DROPPED_UNKNOWN_PROTOCOL
+    DROPPED_UNKNOWN_ADDRESS
+    DROPPED_UNKNOWN_SSRC
+    DROPPED_UNKNOWN_PAYLOAD
+    DROPPED_NO_KEYS
+    DROPPED_AUTHENTICATION
+    DROPPED_REPLAY
+    DROPPED_UNPROTECT
+    DROPPED_MALFORMED
+    DROPPED_RTCP_SSRCS
+    DROPPED_QUEUE_FULL
+    DROPPED_AWAITING_KEYFRAME
+    DROPPED_BEFORE_SWITCH
+    DROPPED_NO_PAYLOAD_TYPE
+    DROPPED_NO_PATH
+    DROPPED_PROTECT
+    DROPPED_SEND
+    COUNTERS
 
 
-cdef inline void *new_entry(size_t size) noexcept nogil:
-    """Zeroed, and on a cache line of its own; NULL when memory is out."""
-    cdef void *entry = aligned_alloc(LINE_BYTES, (size + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES)
-    if entry != NULL:
-        memset(entry, 0, size)
-    return entry
+cdef class Tables:
+    cdef int family
+    cdef fair_lock lock
+    cdef uint64_t counter[COUNTERS]
+    # Tables of pointers, so that growing one moves no entry.
+    cdef Transport **transports
+    cdef uint32_t transports_used, transports_free
+    cdef Stream **streams
+    cdef uint32_t streams_used, streams_free
+    cdef Egress **egresses
+    cdef uint32_t egresses_used, egresses_free
+    cdef Map by_address, by_ssrc
+    # The sessions that C pointers point into; touched by Python only.
+    cdef dict sessions
 
-
-cdef inline uint64_t hash_key(const Key *key, uint64_t seed) noexcept nogil:
-    cdef uint64_t a, b, c
-    memcpy(&a, key.bytes, 8)
-    memcpy(&b, key.bytes + 8, 8)
-    memcpy(&c, key.bytes + 16, 8)
-    a = (a ^ seed) * <uint64_t>0x9E3779B97F4A7C15
-    a ^= a >> 29
-    a = (a ^ b) * <uint64_t>0xBF58476D1CE4E5B9
-    a ^= a >> 32
-    a = (a ^ c ^ seed) * <uint64_t>0x94D049BB133111EB
-    return a ^ a >> 31
-
-
-cdef inline void address_key(const uint8_t *address, Key *key) noexcept nogil:
-    memset(key, 0, KEY_BYTES)
-    memcpy(key.bytes, address, ADDRESS_BYTES)
-
-
-cdef inline void stream_key(uint32_t transport, uint32_t ssrc, Key *key) noexcept nogil:
-    memset(key, 0, KEY_BYTES)
-    memcpy(key.bytes, &transport, 4)
-    memcpy(key.bytes + 4, &ssrc, 4)
-
-
-cdef inline bint map_init(Map *map, uint32_t room, uint64_t seed) noexcept nogil:
-    cdef uint32_t i
-    map.slots = <Slot *>calloc(room, sizeof(Slot))
-    if map.slots == NULL:
-        return False
-    map.mask = room - 1
-    map.used = 0
-    map.seed = seed
-    for i in range(room):
-        map.slots[i].value = NONE
-    return True
-
-
-cdef inline uint32_t map_slot(const Map *map, const Key *key) noexcept nogil:
-    """Where the key is, or the free slot where it would be."""
-    cdef uint32_t at = <uint32_t>hash_key(key, map.seed) & map.mask
-    while map.slots[at].value != NONE and memcmp(&map.slots[at].key, key, KEY_BYTES):
-        at = (at + 1) & map.mask
-    return at
-
-
-cdef inline uint32_t map_get(const Map *map, const Key *key) noexcept nogil:
-    return map.slots[map_slot(map, key)].value
-
-
-cdef inline bint map_put(Map *map, const Key *key, uint32_t value) noexcept nogil:
-    """False when memory is out; the map is as it was then."""
-    cdef Map bigger
-    cdef uint32_t i, at
-    if 2 * (map.used + 1) > map.mask + 1:
-        if not map_init(&bigger, 2 * (map.mask + 1), map.seed):
-            return False
-        for i in range(map.mask + 1):
-            if map.slots[i].value != NONE:
-                bigger.slots[map_slot(&bigger, &map.slots[i].key)] = map.slots[i]
-        bigger.used = map.used
-        free(map.slots)
-        map[0] = bigger
-    at = map_slot(map, key)
-    if map.slots[at].value == NONE:
-        map.used += 1
-        map.slots[at].key = key[0]
-    map.slots[at].value = value
-    return True
-
-
-cdef inline void map_remove(Map *map, const Key *key) noexcept nogil:
-    """Shifts later entries of the same run back, so that no search ends too soon."""
-    cdef uint32_t hole = map_slot(map, key), at, home
-    if map.slots[hole].value == NONE:
-        return
-    map.used -= 1
-    at = hole
-    while True:
-        at = (at + 1) & map.mask
-        if map.slots[at].value == NONE:
-            break
-        home = <uint32_t>hash_key(&map.slots[at].key, map.seed) & map.mask
-        if ((at - home) & map.mask) >= ((at - hole) & map.mask):
-            map.slots[hole] = map.slots[at]
-            hole = at
-    map.slots[hole].value = NONE
+    cdef Transport *transport_of(self, uint32_t handle) noexcept nogil
+    cdef bint _bind_locked(
+        self, uint32_t handle, Transport *transport, const unsigned char *packed
+    ) noexcept nogil
+    cdef _bind(self, uint32_t handle, bytes address, bint select)
+    cdef void _unbind(self, Transport *transport, const unsigned char *packed) noexcept nogil
+    cdef void _drop_stream(self, uint32_t handle) noexcept nogil
+    cdef void _drop_egress(self, uint32_t handle) noexcept nogil
+    cdef bint _set_source(self, uint32_t handle, uint32_t wanted) noexcept nogil

@@ -6,7 +6,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,11 +139,25 @@ class Mesh:
 
     def kill(self, process: str) -> float:
         """SIGKILL to `focus` or to a region's bridge; when that was."""
-        word = "focus" if process == "focus" else f"--region={process}"
-        (victim,) = (each for each in self._process.children() if word in each.cmdline())
+        victim = self._child(process)
         killed_at_s = time.monotonic()
         victim.kill()
         return killed_at_s
+
+    @contextmanager
+    def frozen(self, process: str) -> Iterator[None]:
+        """`focus` or a region's bridge does nothing meanwhile."""
+        victim = self._child(process)
+        victim.suspend()
+        try:
+            yield
+        finally:
+            victim.resume()
+
+    def _child(self, process: str) -> psutil.Process:
+        word = "focus" if process == "focus" else f"--region={process}"
+        (child,) = (each for each in self._process.children() if word in each.cmdline())
+        return child
 
 
 def _settings_on_free_ports(directory: Path) -> UpSettings:

@@ -269,11 +269,15 @@ class Participant:
     tap: Tap
     signalling: Signalling
 
-    async def until_meets(self, looks: Looks, frames: int = 10) -> None:
-        """Until so many more frames and so much more sound of that one were decoded."""
-        seen, heard = self.stack.sees[looks] + frames, self.stack.hears[looks] + frames
+    async def until_meets(self, *everybody: Looks, frames: int = 8) -> None:
+        """Until so many more frames and so much more sound of each of them were decoded."""
+        sees, hears = self.stack.sees, self.stack.hears
+        seen = {each: sees[each] + frames for each in everybody}
+        heard = {each: hears[each] + frames for each in everybody}
         await until_true(
-            lambda: self.stack.sees[looks] >= seen and self.stack.hears[looks] >= heard
+            lambda: all(
+                sees[each] >= seen[each] and hears[each] >= heard[each] for each in everybody
+            )
         )
 
     async def until_hears(self, looks: Looks, frames: int) -> None:

@@ -37,10 +37,9 @@ async def test_people_with_different_ciphers_and_ip_versions_meet(mesh: Mesh, lo
         participant(loop, mesh, SINGAPORE, BLUE, srtp_profile="SRTP_AES128_CM_SHA1_80") as bruno,
         participant(loop, mesh, SINGAPORE, GREEN, host="::1") as carol,
     ):
-        for person, others in ((anna, (BLUE, GREEN)), (bruno, (RED, GREEN)), (carol, (RED, BLUE))):
-            for looks in others:
-                await person.until_meets(looks)
-            assert set(person.stack.sees) == set(others)
+        await carol.until_meets(RED, BLUE)
+        await bruno.until_meets(RED, GREEN)
+        await anna.until_meets(BLUE, GREEN)
 
 
 async def test_a_muted_picture_leaves_and_comes_back(mesh: Mesh, loop: Loop) -> None:

@@ -59,6 +59,8 @@ export class Session {
   #online = true;
   #greeted = false;
   #joined = false;
+  /** Whether the room has been joined before, on this signalling connection or an earlier one. */
+  #welcome = false;
   /** Whether this signalling connection has heard an offer: before it, there is nothing to mute. */
   #offered = false;
   #closed = false;
@@ -135,7 +137,7 @@ export class Session {
     this.roster = rosterAfter(before, message);
     switch (message.type) {
       case "joined":
-        this.#joined = true;
+        this.#joined = this.#welcome = true;
         this.signalling.settled();
         break;
       case "answer":
@@ -173,6 +175,12 @@ export class Session {
 
   /** @param {Failure} failure */
   #failed(failure) {
+    if (this.#welcome && failure.code === "unknown-region") {
+      // A focus that has just begun anew knows no region until its bridges are back.
+      this.ticket = { ...this.ticket, region: null };
+      this.signalling.restart();
+      return;
+    }
     const refused = !this.#joined && !PASSING.has(failure.code);
     if (refused || (failure.fatal && !PASSING.has(failure.code))) {
       this.close();

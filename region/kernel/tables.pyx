@@ -1,0 +1,588 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=False, embedsignature=True
+"""The kernel's tables and how Python changes them: between two packets, without the GIL.
+
+Contracts stand in `tables.pyi`. Each change parses its arguments first, then takes the lock
+for as long as the pump may wait for.
+"""
+
+import secrets
+import socket
+from typing import NamedTuple
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+
+from pylibsrtp._binding import ffi
+
+from region.kernel.entries cimport *
+from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
+from region.kernel.system cimport *
+from relay.errors import CapacityError, LocalProtocolError
+
+NO_STREAM = -1
+
+cdef enum:
+    MAX_AWAITING = 4096  # named at once; the others are at the next look
+
+cdef tuple COUNTER_NAMES = (
+    "packets_in",
+    "packets_out",
+    "datagrams_in",
+    "dropped_oversize",
+    "dropped_unknown_protocol",
+    "dropped_unknown_address",
+    "dropped_unknown_ssrc",
+    "dropped_unknown_payload",
+    "dropped_no_keys",
+    "dropped_authentication",
+    "dropped_replay",
+    "dropped_unprotect",
+    "dropped_malformed",
+    "dropped_rtcp_ssrcs",
+    "dropped_queue_full",
+    "dropped_awaiting_keyframe",
+    "dropped_before_switch",
+    "dropped_no_payload_type",
+    "dropped_no_path",
+    "dropped_protect",
+    "dropped_send",
+)
+assert len(COUNTER_NAMES) == COUNTERS
+
+
+class StreamStats(NamedTuple):
+    packets: int
+    bytes: int
+    highest_sequence: int
+    base_sequence: int
+    jitter_ticks: int
+    level: int
+    last_packet_s: float
+    last_timestamp: int
+
+
+class EgressStats(NamedTuple):
+    packets: int
+    bytes: int
+    stream: int
+    wanted: int
+    timestamp_offset: int
+    last_packet_s: float
+
+
+class TransportStats(NamedTuple):
+    packets_in: int
+    bytes_in: int
+    packets_out: int
+    bytes_out: int
+    last_packet_s: float
+
+
+def pack_address(str host, int port):
+    """A literal address as the kernel keys it; ValueError when `host` is no literal."""
+    if not 0 <= port <= 0xFFFF:
+        raise ValueError("a port is between 0 and 65535")
+    try:
+        packed = (
+            socket.inet_pton(socket.AF_INET6, host)
+            if ":" in host
+            else b"\0" * 10 + b"\xff\xff" + socket.inet_pton(socket.AF_INET, host)
+        )
+    except OSError:
+        raise ValueError("not a literal IPv4 or IPv6 address") from None
+    return packed + port.to_bytes(2, "big")
+
+
+def unpack_address(bytes packed):
+    """Back to a literal (IPv4 where it was mapped) and a port."""
+    if len(packed) != ADDRESS_BYTES:
+        raise ValueError("a packed address has 18 bytes")
+    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
+        host = socket.inet_ntop(socket.AF_INET, packed[12:16])
+    else:
+        host = socket.inet_ntop(socket.AF_INET6, packed[:16])
+    return host, int.from_bytes(packed[16:], "big")
+
+
+cdef inline uint32_t _free_place(void **table, uint32_t *used, uint32_t *first_free) noexcept nogil:
+    """The lowest handle that may be free, searched from where the last one was given back."""
+    cdef uint32_t at = first_free[0]
+    while at < used[0] and table[at] != NULL:
+        at += 1
+    return at
+
+
+cdef class Tables:
+    def __cinit__(self, int fd):
+        cdef uint64_t seed = int.from_bytes(secrets.token_bytes(8), "little")
+        fair_init(&self.lock)
+        self.family = socket_family(fd)
+        if self.family != AF_INET6 and self.family != AF_INET:
+            raise LocalProtocolError("the pump needs a bound UDP socket of IPv4 or IPv6")
+        self.sessions = {}
+        self.transports = <Transport **>calloc(MAX_TABLE, sizeof(void *))
+        self.streams = <Stream **>calloc(MAX_TABLE, sizeof(void *))
+        self.egresses = <Egress **>calloc(MAX_TABLE, sizeof(void *))
+        if (
+            self.transports == NULL or self.streams == NULL or self.egresses == NULL
+            or not map_init(&self.by_address, 256, seed)
+            or not map_init(&self.by_ssrc, 256, seed)
+        ):
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.transports_used):
+            free(self.transports[i])
+        for i in range(self.streams_used):
+            if self.streams[i] != NULL:
+                free(self.streams[i].egress)
+            free(self.streams[i])
+        for i in range(self.egresses_used):
+            free(self.egresses[i])
+        free(self.transports)
+        free(self.streams)
+        free(self.egresses)
+        free(self.by_address.slots)
+        free(self.by_ssrc.slots)
+        fair_destroy(&self.lock)
+
+    # ---- transports
+
+    cdef Transport *transport_of(self, uint32_t handle) noexcept nogil:
+        return self.transports[handle] if handle < self.transports_used else NULL
+
+    def add_transport(self):
+        """A transport without address or keys; its handle."""
+        cdef uint32_t at
+        cdef Transport *transport = <Transport *>new_entry(sizeof(Transport))
+        if transport == NULL:
+            raise MemoryError
+        memset(transport.canonical_payload, NO_PAYLOAD, 128)
+        memset(transport.wire_payload, NO_PAYLOAD, 128)
+        with nogil:
+            fair_acquire(&self.lock)
+            at = _free_place(
+                <void **>self.transports, &self.transports_used, &self.transports_free
+            )
+            if at < MAX_TABLE:
+                self.transports[at] = transport
+                self.transports_free = at + 1
+                if at == self.transports_used:
+                    self.transports_used += 1
+            fair_release(&self.lock)
+        if at >= MAX_TABLE:
+            free(transport)
+            raise CapacityError("the bridge has no room for another transport")
+        return at
+
+    def remove_transport(self, uint32_t transport):
+        """Also removes its addresses, streams and egresses."""
+        cdef Transport *gone
+        cdef uint32_t i
+        cdef Key key
+        cdef int a
+        with nogil:
+            fair_acquire(&self.lock)
+            gone = self.transport_of(transport)
+            if gone != NULL:
+                for i in range(self.egresses_used):
+                    if self.egresses[i] != NULL and self.egresses[i].transport == gone:
+                        self._drop_egress(i)
+                for i in range(self.streams_used):
+                    if self.streams[i] != NULL and self.streams[i].transport == transport:
+                        self._drop_stream(i)
+                for a in range(gone.addresses):
+                    address_key(gone.address[a], &key)
+                    map_remove(&self.by_address, &key)
+                self.transports[transport] = NULL
+                if transport < self.transports_free:
+                    self.transports_free = transport
+            fair_release(&self.lock)
+        if gone == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+        free(gone)
+        self.sessions.pop(transport, None)
+
+    def bind_address(self, uint32_t transport, bytes address not None):
+        """Accept from this address too (at most 8; the oldest unselected one makes room)."""
+        self._bind(transport, address, False)
+
+    def select_address(self, uint32_t transport, bytes address not None):
+        """Send to this address from now on; also binds it."""
+        self._bind(transport, address, True)
+
+    cdef _bind(self, uint32_t handle, bytes address, bint select):
+        cdef const uint8_t *packed = <const uint8_t *>PyBytes_AS_STRING(address)
+        cdef socket_address to
+        cdef socklen_t to_length
+        cdef Transport *transport
+        cdef bint stored = True
+        if len(address) != ADDRESS_BYTES:
+            raise LocalProtocolError("a packed address has 18 bytes")
+        to_length = sockaddr_from_address(self.family, packed, &to)
+        if to_length == 0:
+            raise LocalProtocolError("an IPv6 address on an IPv4 socket")
+        with nogil:
+            fair_acquire(&self.lock)
+            transport = self.transport_of(handle)
+            if transport != NULL:
+                stored = self._bind_locked(handle, transport, packed)
+                if stored and select:
+                    memcpy(transport.selected, packed, ADDRESS_BYTES)
+                    transport.to = to
+                    transport.to_length = to_length
+            fair_release(&self.lock)
+        if transport == NULL:
+            raise LocalProtocolError(f"there is no transport {handle}")
+        if not stored:
+            raise MemoryError
+
+    cdef bint _bind_locked(
+        self, uint32_t handle, Transport *transport, const uint8_t *packed
+    ) noexcept nogil:
+        cdef Key key
+        cdef uint32_t owner
+        cdef int i
+        address_key(packed, &key)
+        owner = map_get(&self.by_address, &key)
+        if owner == handle:
+            return True
+        if owner != NONE:  # an address that a new client has taken over
+            self._unbind(self.transports[owner], packed)
+        if transport.addresses == MAX_ADDRESSES:
+            i = 0
+            if transport.to_length and memcmp(transport.address[0], transport.selected, ADDRESS_BYTES) == 0:
+                i = 1
+            self._unbind(transport, transport.address[i])
+        if not map_put(&self.by_address, &key, handle):
+            return False
+        memcpy(transport.address[transport.addresses], packed, ADDRESS_BYTES)
+        transport.addresses += 1
+        return True
+
+    cdef void _unbind(self, Transport *transport, const uint8_t *packed) noexcept nogil:
+        cdef Key key
+        cdef int i
+        address_key(packed, &key)
+        map_remove(&self.by_address, &key)
+        for i in range(transport.addresses):
+            if memcmp(transport.address[i], key.bytes, ADDRESS_BYTES) == 0:
+                break
+        else:
+            return
+        transport.addresses -= 1
+        for i in range(i, transport.addresses):
+            memcpy(transport.address[i], transport.address[i + 1], ADDRESS_BYTES)
+
+    def set_srtp(self, uint32_t transport, inbound, outbound):
+        """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
+        cdef void *srtp_in = <void *><uintptr_t>int(ffi.cast("uintptr_t", inbound._srtp[0]))
+        cdef void *srtp_out = <void *><uintptr_t>int(ffi.cast("uintptr_t", outbound._srtp[0]))
+        cdef Transport *to
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL:
+                to.srtp_in = srtp_in
+                to.srtp_out = srtp_out
+            fair_release(&self.lock)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+        self.sessions[transport] = (inbound, outbound)  # the old pair, if any, is freed now
+
+    def set_payload_types(self, uint32_t transport, dict canonical_by_wire):
+        """Which payload types it uses for what; both directions."""
+        cdef uint8_t canonical[128]
+        cdef uint8_t wire[128]
+        cdef Transport *to
+        memset(canonical, NO_PAYLOAD, 128)
+        memset(wire, NO_PAYLOAD, 128)
+        for wire_type, canonical_type in canonical_by_wire.items():
+            if not (0 <= wire_type < 128 and 0 <= canonical_type < 128):
+                raise LocalProtocolError("a payload type is between 0 and 127")
+            canonical[<int>wire_type] = canonical_type
+            wire[<int>canonical_type] = wire_type
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL:
+                memcpy(to.canonical_payload, canonical, 128)
+                memcpy(to.wire_payload, wire, 128)
+            fair_release(&self.lock)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+
+    def set_extensions(self, uint32_t transport, dict canonical_by_wire):
+        """Which header extension ids it uses for what; both directions."""
+        cdef uint8_t canonical[256]
+        cdef uint8_t wire[256]
+        cdef Transport *to
+        memset(canonical, 0, 256)
+        memset(wire, 0, 256)
+        for wire_id, canonical_id in canonical_by_wire.items():
+            if not (0 < wire_id < 256 and 0 < canonical_id < 256):
+                raise LocalProtocolError("an extension id is between 1 and 255")
+            canonical[<int>wire_id] = canonical_id
+            wire[<int>canonical_id] = wire_id
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL:
+                memcpy(to.canonical_extension, canonical, 256)
+                memcpy(to.wire_extension, wire, 256)
+            fair_release(&self.lock)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+
+    # ---- streams
+
+    def add_stream(
+        self, uint32_t transport, uint32_t ssrc, *, bint video, uint32_t clock_rate, uint32_t csrc
+    ):
+        """Expect this SSRC from this transport; packets of others are dropped and counted."""
+        cdef Stream *stream = <Stream *>new_entry(sizeof(Stream))
+        cdef Transport *owner
+        cdef uint32_t at = NONE
+        cdef bint taken = False
+        cdef Key key
+        if stream == NULL:
+            raise MemoryError
+        stream.video = video
+        stream.transport = transport
+        stream.ssrc = ssrc
+        stream.csrc = csrc
+        stream.clock_rate = clock_rate
+        stream.level_16 = 127 * 16
+        stream_key(transport, ssrc, &key)
+        with nogil:
+            fair_acquire(&self.lock)
+            owner = self.transport_of(transport)
+            taken = map_get(&self.by_ssrc, &key) != NONE
+            if owner != NULL and not taken:
+                at = _free_place(<void **>self.streams, &self.streams_used, &self.streams_free)
+                if at < MAX_TABLE and map_put(&self.by_ssrc, &key, at):
+                    self.streams[at] = stream
+                    self.streams_free = at + 1
+                    if at == self.streams_used:
+                        self.streams_used += 1
+                else:
+                    at = NONE
+            fair_release(&self.lock)
+        if at == NONE:
+            free(stream)
+            if owner == NULL:
+                raise LocalProtocolError(f"there is no transport {transport}")
+            if taken:
+                raise LocalProtocolError(f"SSRC {ssrc} stands already on transport {transport}")
+            raise CapacityError("the bridge has no room for another stream")
+        return at
+
+    def remove_stream(self, uint32_t stream):
+        """Egresses that carried it fall silent."""
+        cdef bint found
+        with nogil:
+            fair_acquire(&self.lock)
+            found = stream < self.streams_used and self.streams[stream] != NULL
+            if found:
+                self._drop_stream(stream)
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no stream {stream}")
+
+    cdef void _drop_stream(self, uint32_t handle) noexcept nogil:
+        cdef Stream *stream = self.streams[handle]
+        cdef Egress *egress
+        cdef uint32_t i
+        cdef Key key
+        for i in range(stream.egresses):
+            egress = stream.egress[i]
+            if egress.stream == handle:
+                egress.stream = NONE
+            if egress.wanted == handle:
+                egress.wanted = NONE
+        stream_key(stream.transport, stream.ssrc, &key)
+        map_remove(&self.by_ssrc, &key)
+        free(stream.egress)
+        free(stream)
+        self.streams[handle] = NULL
+        if handle < self.streams_free:
+            self.streams_free = handle
+
+    # ---- egresses
+
+    def add_egress(self, uint32_t transport, uint32_t ssrc, *, bint video, bint trunk):
+        """An outgoing stream: a client's slot, or a trunk's leg."""
+        cdef Egress *egress = <Egress *>new_entry(sizeof(Egress))
+        cdef Transport *owner
+        cdef uint32_t at = NONE
+        if egress == NULL:
+            raise MemoryError
+        egress.video = video
+        egress.trunk = trunk
+        egress.ssrc = ssrc
+        egress.stream = egress.wanted = NONE
+        with nogil:
+            fair_acquire(&self.lock)
+            owner = self.transport_of(transport)
+            if owner != NULL:
+                at = _free_place(<void **>self.egresses, &self.egresses_used, &self.egresses_free)
+                if at < MAX_TABLE:
+                    egress.transport = owner
+                    self.egresses[at] = egress
+                    self.egresses_free = at + 1
+                    if at == self.egresses_used:
+                        self.egresses_used += 1
+                else:
+                    at = NONE
+            fair_release(&self.lock)
+        if at == NONE:
+            free(egress)
+            if owner == NULL:
+                raise LocalProtocolError(f"there is no transport {transport}")
+            raise CapacityError("the bridge has no room for another outgoing stream")
+        return at
+
+    def remove_egress(self, uint32_t egress):
+        """Nothing is sent there any more."""
+        cdef bint found
+        with nogil:
+            fair_acquire(&self.lock)
+            found = egress < self.egresses_used and self.egresses[egress] != NULL
+            if found:
+                self._drop_egress(egress)
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no egress {egress}")
+
+    cdef void _drop_egress(self, uint32_t handle) noexcept nogil:
+        cdef Egress *egress = self.egresses[handle]
+        if egress.stream != NONE:
+            unlist(self.streams[egress.stream], egress)
+        if egress.wanted != NONE and egress.wanted != egress.stream:
+            unlist(self.streams[egress.wanted], egress)
+        free(egress)
+        self.egresses[handle] = NULL
+        if handle < self.egresses_free:
+            self.egresses_free = handle
+
+    def set_source(self, uint32_t egress, int64_t stream):
+        """Forward `stream` (or NO_STREAM) there; video waits for a keyframe of the new one."""
+        cdef bint found, known = True, listed = True
+        with nogil:
+            fair_acquire(&self.lock)
+            found = egress < self.egresses_used and self.egresses[egress] != NULL
+            if found and stream != -1:
+                known = 0 <= stream < self.streams_used and self.streams[stream] != NULL
+            if found and known:
+                listed = self._set_source(egress, NONE if stream == -1 else <uint32_t>stream)
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no egress {egress}")
+        if not known:
+            raise LocalProtocolError(f"there is no stream {stream}")
+        if not listed:
+            raise MemoryError
+
+    cdef bint _set_source(self, uint32_t handle, uint32_t wanted) noexcept nogil:
+        cdef Egress *egress = self.egresses[handle]
+        if egress.wanted == wanted and (wanted != NONE or egress.stream == NONE):
+            return True
+        if wanted != NONE and wanted != egress.stream and not enlist(self.streams[wanted], egress):
+            return False
+        if egress.wanted != NONE and egress.wanted != egress.stream:
+            unlist(self.streams[egress.wanted], egress)
+        if wanted == NONE and egress.stream != NONE:
+            unlist(self.streams[egress.stream], egress)
+            egress.stream = NONE
+        egress.wanted = wanted
+        return True
+
+    # ---- counters
+
+    def stream_stats(self, uint32_t stream):
+        """Counters of an incoming stream."""
+        cdef Stream copy
+        cdef bint found
+        with nogil:
+            fair_acquire(&self.lock)
+            found = stream < self.streams_used and self.streams[stream] != NULL
+            if found:
+                copy = self.streams[stream][0]
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no stream {stream}")
+        return StreamStats(
+            copy.packets, copy.bytes, <int64_t>copy.highest - FIRST_CYCLE, <int64_t>copy.base - FIRST_CYCLE,
+            copy.jitter_16 >> 4,
+            copy.level_16 >> 4, copy.last_ns / 1e9, copy.last_timestamp,
+        )
+
+    def egress_stats(self, uint32_t egress):
+        """Counters and present mapping of an outgoing stream."""
+        cdef Egress copy
+        cdef bint found
+        with nogil:
+            fair_acquire(&self.lock)
+            found = egress < self.egresses_used and self.egresses[egress] != NULL
+            if found:
+                copy = self.egresses[egress][0]
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no egress {egress}")
+        return EgressStats(
+            copy.packets, copy.bytes,
+            NO_STREAM if copy.stream == NONE else copy.stream,
+            NO_STREAM if copy.wanted == NONE else copy.wanted,
+            copy.timestamp_offset, copy.last_ns / 1e9,
+        )
+
+    def transport_stats(self, uint32_t transport):
+        """Counters of a transport."""
+        cdef Transport copy
+        cdef Transport *of
+        with nogil:
+            fair_acquire(&self.lock)
+            of = self.transport_of(transport)
+            if of != NULL:
+                copy = of[0]
+            fair_release(&self.lock)
+        if of == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+        return TransportStats(
+            copy.packets_in, copy.bytes_in, copy.packets_out, copy.bytes_out, copy.last_ns / 1e9
+        )
+
+    def awaiting(self):
+        """Egresses that have a path and wait for a keyframe, in no order."""
+        cdef uint32_t found[MAX_AWAITING]
+        cdef int count = 0
+        cdef uint32_t i
+        cdef Egress *egress
+        cdef Transport *transport
+        with nogil:
+            fair_acquire(&self.lock)
+            for i in range(self.egresses_used):
+                egress = self.egresses[i]
+                if egress == NULL or egress.wanted == egress.stream or egress.wanted == NONE:
+                    continue
+                transport = egress.transport
+                if egress.video and transport.srtp_out != NULL and transport.to_length:
+                    found[count] = i
+                    count += 1
+                    if count == MAX_AWAITING:
+                        break
+            fair_release(&self.lock)
+        return [found[j] for j in range(count)]
+
+    def counters(self):
+        """Totals of the pump since it was made."""
+        cdef uint64_t copy[COUNTERS]
+        with nogil:
+            fair_acquire(&self.lock)
+            memcpy(copy, self.counter, sizeof(copy))
+            fair_release(&self.lock)
+        return {name: copy[i] for i, name in enumerate(COUNTER_NAMES)}
