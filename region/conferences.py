@@ -6,6 +6,7 @@ with the participant that it belongs to.
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import assert_never
 
@@ -75,6 +76,8 @@ class Conferences:
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
+        self._unconfirmed_s: dict[ConferenceId, float] = {}
+        """Conferences of which the present focus has not spoken yet, and since when."""
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -106,14 +109,10 @@ class Conferences:
     # From the focus
 
     def focus_is_new(self) -> None:
-        """Generations begin anew; until the focus tells otherwise everything goes on."""
+        """Generations begin anew; what the focus does not confirm ends after a while."""
+        self._unconfirmed_s = dict.fromkeys(self._forwarders, monotonic())
         for forwarder in self._forwarders.values():
-            forwarder.state = ConferenceState(
-                conference=forwarder.conference,
-                generation=Generation(0),
-                seats=forwarder.state.seats,
-                routes=forwarder.state.routes,
-            )
+            forwarder.state = replace(forwarder.state, generation=Generation(0))
 
     def on_state(self, state: ConferenceState) -> None:
         """A conference as the focus has it now."""
@@ -121,6 +120,7 @@ class Conferences:
         if state.generation <= forwarder.state.generation:
             self.dropped["stale_conference_state"] += 1
             return
+        self._unconfirmed_s.pop(state.conference, None)
         forwarder.state = state
         self._replan(forwarder)
 
@@ -287,6 +287,7 @@ class Conferences:
         while True:
             await trio.sleep(REPORT_S)
             now = monotonic()
+            self._end_unconfirmed(now)
             for forwarder in list(self._forwarders.values()):
                 for participant in forwarder.participants.values():
                     participant.on_second(now)
@@ -294,6 +295,16 @@ class Conferences:
                 if forwarder.empty:
                     forwarder.close(now)
                     del self._forwarders[forwarder.conference]
+
+    def _end_unconfirmed(self, now: float) -> None:
+        """Take for over what a new focus has never spoken of; its people will be unseated."""
+        for conference, since_s in list(self._unconfirmed_s.items()):
+            if now - since_s > UNSEATED_S:
+                del self._unconfirmed_s[conference]
+                forwarder = self._forwarders.get(conference)
+                if forwarder is not None:
+                    forwarder.state = replace(forwarder.state, seats=(), routes=())
+                    self._replan(forwarder)
 
     def _end_unseated(self, forwarder: Forwarder, now: float) -> None:
         """Close what the focus has forgotten: it seats everybody whom it knows."""

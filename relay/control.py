@@ -32,6 +32,7 @@ HEARTBEAT_S = 1.0
 CONTROL_SIGNATURE_CONTEXT = b"octomesh control v1\0"
 """What a bridge signs is this and the focus's nonce."""
 
+Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Sdp = Annotated[str, Field(max_length=MAX_SDP_CHARS)]
 Reason = Annotated[str, Field(max_length=500)]
 
@@ -87,7 +88,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mesh:
-    """Focus → bridge: all other bridges; no other may open a trunk, and to each there shall be one."""
+    """Focus → bridge: all other bridges; to each there shall be a trunk, and to no other."""
 
     generation: Generation
     peers: tuple[Peer, ...]
@@ -141,7 +142,7 @@ class MidKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocate:
-    """Focus → bridge: answer this offer; a later one of the same participant replaces its transport."""
+    """Focus → bridge: answer this offer; a participant's later one replaces its transport."""
 
     request: U64
     conference: ConferenceId
@@ -168,7 +169,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Focus → bridge: the pictures that a participant wants, first the most; None leaves it to you."""
+    """Focus → bridge: the pictures a participant wants, first the most; None leaves it to you."""
 
     conference: ConferenceId
     participant: ParticipantId
@@ -194,22 +195,22 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkReport:
-    """One trunk as its reporter sees it; figures are measured on the media path, None before any."""
+    """One trunk as its reporter sees it; figures are from the media path, None before any."""
 
     peer: BridgeId
     up: bool
-    rtt_ms: float | None
-    rtt_min_ms: float | None
-    rtt_p50_ms: float | None
-    rtt_p95_ms: float | None
-    jitter_ms: float | None
-    loss: float | None
+    rtt_ms: Figure | None
+    rtt_min_ms: Figure | None
+    rtt_p50_ms: Figure | None
+    rtt_p95_ms: Figure | None
+    jitter_ms: Figure | None
+    loss: Figure | None
     """Share of probes unanswered, 0 to 1."""
     sources_out: U32
     """Relayed sources that cross from the reporter to the peer."""
     sources_in: U32
-    sent_bps: float
-    received_bps: float
+    sent_bps: Figure
+    received_bps: Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,9 +218,9 @@ class Heartbeat:
     """Bridge → focus, each second."""
 
     participants: U32
-    cpu: float
+    cpu: Figure
     """Share of one core, 0 to 1 and a little over."""
-    packets_per_s: float
+    packets_per_s: Figure
     trunks: tuple[TrunkReport, ...]
 
 

@@ -59,13 +59,13 @@ class Load:
 
 
 @asynccontextmanager
-async def load(mesh: Mesh, region: Region, wish: Wish) -> AsyncIterator[Load]:
+async def load(mesh: Mesh, region: Region, room: str, wish: Wish) -> AsyncIterator[Load]:
     """Joins, and leaves in the end."""
     async with trio.open_nursery() as nursery:
         client = Client(_CERTIFICATE, wish)
         connection = await nursery.start(
             lambda task_status: client.run(
-                mesh.plain_url, "garden", "Load", region=region, task_status=task_status
+                mesh.plain_url, room, "Load", region=region, task_status=task_status
             )
         )
         yield Load(connection)

@@ -3,7 +3,7 @@
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +65,6 @@ class Metrics:
         """A sample's value; what was never counted is 0."""
         return self._samples.get((f"octomesh_{name}", tuple(sorted(labels.items()))), 0.0)
 
-    def total(self, name: str) -> float:
-        """The sum of a name's samples over all their labels."""
-        return sum(
-            value for (each, _), value in self._samples.items() if each == f"octomesh_{name}"
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
@@ -82,9 +76,6 @@ class Bridge:
     relay_port: int
     ops_port: int
     state_dir: Path
-
-    def dropped(self, metrics: Metrics, reason: str) -> float:
-        return metrics("dropped_total", reason=reason)
 
 
 class Mesh:
@@ -131,16 +122,6 @@ class Mesh:
         state: dict[str, Any] = response.raise_for_status().json()
         return state
 
-    async def until_dropped(self, region: Region, reasons: Mapping[str, int]) -> None:
-        """Until the bridge has counted at least so many drops for each of these reasons."""
-
-        async def counted() -> bool:
-            metrics = await self.metrics(region)
-            seen = {reason: metrics("dropped_total", reason=reason) for reason in reasons}
-            return all(seen[reason] >= reasons[reason] for reason in reasons)
-
-        await until(counted)
-
     def region_settings(self, region: Region, name: str, token: str | None) -> RegionSettings:
         """Of a bridge on free ports, with a directory of that name."""
         media_port, relay_port, ops_port = free_ports(3)
@@ -159,6 +140,14 @@ class Mesh:
 
     def token(self, region: Region, ttl_s: float = 60.0) -> str:
         return mint_token(self.focus_dir, region, ttl_s)
+
+    @asynccontextmanager
+    async def seen_from_here(self) -> AsyncIterator["Mesh"]:
+        """The same mesh for another trio than the one that it runs in."""
+        mesh = Mesh(self.directory, self.ports)
+        mesh.bridges = self.bridges
+        async with mesh.http:
+            yield mesh
 
     async def start_bridge(self, nursery: trio.Nursery, region: Region) -> None:
         settings = self.region_settings(region, region, self.token(region))

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 SAMPLE_RATE = 48_000
 FRAME_SAMPLES = 960
-FRAMES_PER_S = 15
+FRAMES_PER_S = 25
 VIDEO_TICKS_PER_S = 90_000
 WIDTH, HEIGHT = 160, 120
 CHROMA_TOLERANCE = 12
@@ -71,7 +71,7 @@ class _Picture(MediaStreamTrack):  # type: ignore[misc]  # aiortc has no types
         frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
         for plane, value in zip(frame.planes, (120, self._looks.u, self._looks.v), strict=True):
             plane.update(bytes([value]) * plane.buffer_size)
-        frame.pts = number * VIDEO_TICKS_PER_S // FRAMES_PER_S
+        frame.pts = number * (VIDEO_TICKS_PER_S // FRAMES_PER_S)
         frame.time_base = Fraction(1, VIDEO_TICKS_PER_S)
         return frame
 
@@ -296,7 +296,7 @@ async def participant(
     region: Region,
     looks: Looks,
     *,
-    room: str = "garden",
+    room: str,
     host: str = "127.0.0.1",
     audio_slots: int = 2,
     video_slots: int = 2,

@@ -69,8 +69,10 @@ class Tap:
     def sent_of(self, protocol: Protocol) -> list[bytes]:
         return [data for data in self.sent if protocol_of(data) is protocol]
 
-    def received_rtp(self) -> list[Rtp]:
-        return [rtp_of(data) for data in self.received if protocol_of(data) is Protocol.RTP]
+    def received_rtp(self, since: int = 0) -> list[Rtp]:
+        """Those after so many datagrams of all kinds."""
+        received = self.received[since:]
+        return [rtp_of(data) for data in received if protocol_of(data) is Protocol.RTP]
 
     async def inject(self, data: bytes) -> None:
         """To the bridge, as if the client had sent it."""

@@ -6,10 +6,12 @@ from tests.interop.mesh import FRANKFURT, SINGAPORE, Mesh, until
 from tests.interop.stack import BLUE, GREEN, RED, Loop, participant
 
 
-async def test_two_people_on_two_bridges_see_and_hear_each_other(mesh: Mesh, loop: Loop) -> None:
+async def test_two_people_on_two_bridges_see_and_hear_each_other(
+    mesh: Mesh, loop: Loop, room: str
+) -> None:
     async with (
-        participant(loop, mesh, FRANKFURT, RED) as anna,
-        participant(loop, mesh, SINGAPORE, BLUE) as bruno,
+        participant(loop, mesh, FRANKFURT, RED, room=room) as anna,
+        participant(loop, mesh, SINGAPORE, BLUE, room=room) as bruno,
     ):
         await anna.until_meets(BLUE)
         await bruno.until_meets(RED)
@@ -28,24 +30,28 @@ async def test_two_people_on_two_bridges_see_and_hear_each_other(mesh: Mesh, loo
         await until(both_ways)
 
 
-async def test_people_with_different_ciphers_and_ip_versions_meet(mesh: Mesh, loop: Loop) -> None:
+async def test_people_with_different_ciphers_and_ip_versions_meet(
+    mesh: Mesh, loop: Loop, room: str
+) -> None:
     # The last one to come waits for keyframes, which only the senders' encoders can make.
     async with (
         participant(
-            loop, mesh, FRANKFURT, RED, srtp_profile="SRTP_AEAD_AES_256_GCM", host="::1"
+            loop, mesh, FRANKFURT, RED, room=room, srtp_profile="SRTP_AEAD_AES_256_GCM", host="::1"
         ) as anna,
-        participant(loop, mesh, SINGAPORE, BLUE, srtp_profile="SRTP_AES128_CM_SHA1_80") as bruno,
-        participant(loop, mesh, SINGAPORE, GREEN, host="::1") as carol,
+        participant(
+            loop, mesh, SINGAPORE, BLUE, room=room, srtp_profile="SRTP_AES128_CM_SHA1_80"
+        ) as bruno,
+        participant(loop, mesh, SINGAPORE, GREEN, room=room, host="::1") as carol,
     ):
         await carol.until_meets(RED, BLUE)
         await bruno.until_meets(RED, GREEN)
         await anna.until_meets(BLUE, GREEN)
 
 
-async def test_a_muted_picture_leaves_and_comes_back(mesh: Mesh, loop: Loop) -> None:
+async def test_a_muted_picture_leaves_and_comes_back(mesh: Mesh, loop: Loop, room: str) -> None:
     async with (
-        participant(loop, mesh, FRANKFURT, RED) as anna,
-        participant(loop, mesh, SINGAPORE, BLUE) as bruno,
+        participant(loop, mesh, FRANKFURT, RED, room=room) as anna,
+        participant(loop, mesh, SINGAPORE, BLUE, room=room) as bruno,
     ):
         await bruno.until_meets(RED)
         await anna.signalling.say(type="mute", kind="camera", muted=True)

@@ -1,3 +1,5 @@
+import math
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -73,3 +75,10 @@ def test_the_first_messages_of_both_sides_are_of_their_unions() -> None:
         ping_password="p" * 22,
     )
     assert FROM_BRIDGE.decode_untrusted(FROM_BRIDGE.encode(hello)) == hello
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf, -1.0])
+def test_a_figure_that_is_no_measurement_is_malformed(figure: float) -> None:
+    beat = Heartbeat(participants=1, cpu=0.5, packets_per_s=figure, trunks=())
+    with pytest.raises(MalformedError, match="packets_per_s"):
+        FROM_BRIDGE.decode_untrusted(FROM_BRIDGE.encode(beat))

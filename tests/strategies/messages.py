@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from hypothesis import strategies as st
+from pydantic import AllowInfNan
 from pydantic.fields import FieldInfo
 
 _MAX_ITEMS = 4
@@ -52,7 +53,7 @@ def _scalars(kind: Any, bounds: dict[type, Any]) -> st.SearchStrategy[Any]:
         low, high = bounds.get(Ge, -(1 << 63)), bounds.get(Le, (1 << 64) - 1)
         return st.integers(min_value=low, max_value=high)
     if kind is float:
-        return st.floats(allow_nan=False, allow_infinity=False)
+        return st.floats(bounds.get(Ge), allow_nan=False, allow_infinity=False)
     sizes = {"min_size": bounds.get(MinLen, 0), "max_size": _max_size(bounds)}
     if kind is bytes:
         return st.binary(**sizes)
@@ -79,6 +80,8 @@ def _bounds_of(metadata: tuple[Any, ...]) -> dict[type, Any]:
                     found[type(bound)] = value
                 case MinLen(min_length=value) | MaxLen(max_length=value):
                     found[type(bound)] = value
+                case AllowInfNan(allow_inf_nan=False):
+                    pass  # None of our floats may be any of these.
                 case _ if getattr(bound, "pattern", None) is not None:
                     found[str] = bound.pattern
                 case _:
