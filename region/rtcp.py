@@ -29,7 +29,12 @@ class _Type(IntEnum):
     SDES = 202
     BYE = 203
     APP = 204
+    TRANSPORT_FEEDBACK = 205
     PAYLOAD_FEEDBACK = 206
+
+
+class _TransportFeedback(IntEnum):
+    NACK = 1
 
 
 class _Feedback(IntEnum):
@@ -118,6 +123,15 @@ class Pli:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nack:
+    """RFC 4585 §6.2.1: these packets of `media_ssrc` are missing, in the order of asking."""
+
+    sender_ssrc: Ssrc
+    media_ssrc: Ssrc
+    sequences: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirEntry:
     """RFC 5104 §4.3.1.1: a keyframe wanted of `ssrc`; a repetition has the same sequence."""
 
@@ -142,7 +156,7 @@ class Other:
     body: bytes
 
 
-RtcpPacket = SenderReport | ReceiverReport | Sdes | Bye | App | Pli | Fir | Other
+RtcpPacket = SenderReport | ReceiverReport | Sdes | Bye | App | Nack | Pli | Fir | Other
 
 
 def parse_compound_untrusted(data: bytes) -> tuple[RtcpPacket, ...]:
@@ -197,6 +211,11 @@ def _parse_untrusted(packet_type: int, count: int, body: bytes) -> RtcpPacket:
             case _Type.APP, _:
                 ssrc, name = struct.unpack_from("!I4s", body)
                 return App(subtype=count, ssrc=ssrc, name=name.decode("ascii"), data=body[8:])
+            case _Type.TRANSPORT_FEEDBACK, _TransportFeedback.NACK:
+                sender, media = struct.unpack_from("!II", body)
+                return Nack(
+                    sender_ssrc=sender, media_ssrc=media, sequences=_nacked_untrusted(body[8:])
+                )
             case _Type.PAYLOAD_FEEDBACK, _Feedback.PLI:
                 sender, media = struct.unpack("!II", body)
                 return Pli(sender_ssrc=sender, media_ssrc=media)
@@ -231,6 +250,16 @@ def _reports_untrusted(body: bytes, offset: int, count: int) -> tuple[ReportBloc
             )
         )
     return tuple(reports)
+
+
+def _nacked_untrusted(body: bytes) -> tuple[int, ...]:
+    """A packet's number, and a bit for each of the 16 that follow it."""
+    return tuple(
+        (first + distance) & 0xFFFF
+        for first, bits in struct.iter_unpack("!HH", body)
+        for distance in range(17)
+        if distance == 0 or bits >> (distance - 1) & 1
+    )
 
 
 def _sdes_untrusted(count: int, body: bytes) -> Sdes:
@@ -310,6 +339,11 @@ def _build(packet: RtcpPacket) -> bytes:
                 raise LocalProtocolError("the name of an APP packet has four characters")
             body = struct.pack("!I4s", packet.ssrc, name) + packet.data
             return _framed(_Type.APP, packet.subtype, body)
+        case Nack():
+            body = struct.pack("!II", packet.sender_ssrc, packet.media_ssrc)
+            # One number an entry: a bridge's own requests are the kernel's work.
+            body += b"".join(struct.pack("!HH", sequence, 0) for sequence in packet.sequences)
+            return _framed(_Type.TRANSPORT_FEEDBACK, _TransportFeedback.NACK, body)
         case Pli():
             body = struct.pack("!II", packet.sender_ssrc, packet.media_ssrc)
             return _framed(_Type.PAYLOAD_FEEDBACK, _Feedback.PLI, body)

@@ -11,12 +11,25 @@ class PayloadType(IntEnum):
     """RFC 3551 §6: the dynamic payload types of a trunk."""
 
     VP8 = 96
+    VP8_RTX = 97
     OPUS = 111
+    OPUS_RTX = 112
+
+    @property
+    def retransmissions(self) -> "PayloadType | None":
+        """RFC 4588 §8.6: the type that carries this one's retransmissions; None for itself one."""
+        return _RETRANSMISSIONS.get(self)
 
     @property
     def clock_rate(self) -> int:
         """RTP timestamp ticks in a second."""
-        return 48_000 if self is PayloadType.OPUS else 90_000
+        return 48_000 if self in (PayloadType.OPUS, PayloadType.OPUS_RTX) else 90_000
+
+
+_RETRANSMISSIONS = {
+    PayloadType.VP8: PayloadType.VP8_RTX,
+    PayloadType.OPUS: PayloadType.OPUS_RTX,
+}
 
 
 class HeaderExtension(IntEnum):

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from region.kernel.history cimport EPOCHS, Epoch, History, Sent
+from region.kernel.repair cimport Gaps
 from region.kernel.system cimport aligned_alloc, socket_address, socklen_t
 
 cdef enum:
@@ -13,6 +15,7 @@ cdef enum:
     MAX_ADDRESSES = 8  # of one transport: interfaces × address families of one browser
     MAX_RTCP_SSRCS = 16  # of one transport: libsrtp keeps a context for each, so they are bounded
     NONE = 0xFFFFFFFF
+    RETRANSMISSIONS = 0x80000000  # in `by_ssrc`, beside a stream's handle
 
 cdef struct Key:
     uint8_t bytes[KEY_BYTES]
@@ -49,6 +52,7 @@ cdef struct Transport:
     int addresses
     uint32_t rtcp_ssrc[MAX_RTCP_SSRCS]
     int rtcp_ssrcs
+    int64_t rtt_ns  # when to ask again for what is missing
     uint8_t canonical_payload[128]  # by wire payload type; NO_PAYLOAD where unknown
     uint8_t wire_payload[128]
     uint8_t canonical_extension[256]  # 0 where unknown
@@ -63,8 +67,16 @@ cdef struct Egress:
     uint16_t sequence_offset, switch_sequence, last_sequence
     uint8_t video, trunk, started
     uint8_t behind_switch  # packets from before the switch could still come
+    uint8_t epoch  # the present one's number
     int64_t last_ns
-    uint64_t packets, bytes
+    uint64_t packets
+    # ---- a cache line
+    uint64_t bytes
+    Sent *sent  # by sequence number modulo SENT_PACKETS; NULL before the first
+    uint32_t rtx_ssrc  # 0 where the receiver takes no retransmissions
+    uint16_t rtx_sequence
+    uint16_t credit  # packets that may be sent again now
+    Epoch epochs[EPOCHS]
 
 cdef struct Stream:
     bint video
@@ -82,6 +94,11 @@ cdef struct Stream:
     int64_t transit_ticks
     uint32_t jitter_16  # RFC 3550 A.8, times 16
     uint32_t level_16  # RFC 6464, −dBov times 16, averaged
+    uint32_t rtx_ssrc  # 0 where its sender retransmits nothing
+    bint kept  # in `history`, for somebody may ask for it again
+    bint gappy  # in the pump's list
+    History history
+    Gaps gaps
 
 
 cdef inline void *new_entry(size_t size) noexcept nogil:

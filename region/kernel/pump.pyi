@@ -47,3 +47,10 @@ class Pump(Tables):
 
     def send_rtcp(self, transport: int, packet: bytes) -> bool:
         """Protect a compound RTCP packet and send it; False when there is no path or no room."""
+
+    def retransmit(self, egress: int, sequences: list[int]) -> int:
+        """Send packets (numbers as they left) again by RFC 4588; how many were sent.
+
+        Not sent, and counted: what is not known or not kept any more, what was sent again
+        within a round trip, and more than half of what the egress has sent at all.
+        """

@@ -13,12 +13,14 @@ from typing import NamedTuple
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from pylibsrtp._binding import ffi, lib
 
 from region.kernel.entries cimport *
-from region.kernel.flow cimport begin, observe, unlist
+from region.kernel.flow cimport begin, observe, remember, unlist
+from region.kernel.history cimport *
+from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
@@ -48,12 +50,27 @@ cdef enum:
 
     SWITCH_MEMORY = 1024  # packets after a switch in which an older one may still arrive
 
+    OWN_SSRC = 1  # of what the bridge says for itself in RTCP
+    MAX_GAPPY = 1024
+    MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + 160
+    MAX_NACKED = 512  # sequence numbers taken of one request
+    NACK_TICK_MS = 10
+
     SRTP_AUTH_FAIL = 7
     SRTP_REPLAY_FAIL = 9
     SRTP_REPLAY_OLD = 10
 
 cdef uint8_t VP8 = PayloadType.VP8
 cdef uint8_t AUDIO_LEVEL = HeaderExtension.AUDIO_LEVEL
+# By canonical payload type: what carries its retransmissions, and of what they are.
+cdef uint8_t retransmission_payload[128]
+cdef uint8_t original_payload[128]
+memset(retransmission_payload, NO_PAYLOAD, 128)
+memset(original_payload, NO_PAYLOAD, 128)
+for _original in PayloadType:
+    if _original.retransmissions is not None:
+        retransmission_payload[<int>_original] = _original.retransmissions
+        original_payload[<int>_original.retransmissions] = _original
 
 
 cdef srtp_function _function(str name) except NULL:
@@ -90,6 +107,9 @@ cdef class Pump(Tables):
     cdef iovec out_vector[BATCH_OUT]
     cdef Egress *out_egress[BATCH_OUT]
     cdef int outgoing
+    # Streams of which something is missing.
+    cdef uint32_t gappy[MAX_GAPPY]
+    cdef int gappy_count
 
     def __cinit__(self, int fd):
         cdef epoll_event event
@@ -168,7 +188,9 @@ cdef class Pump(Tables):
         cdef int received
         cdef uint64_t one = 1
         while not load_acquire(&self.stopping):
-            if epoll_wait(self.epoll, events, 2, -1) < 0 and errno != EINTR:
+            if epoll_wait(
+                self.epoll, events, 2, NACK_TICK_MS if self.gappy_count else -1
+            ) < 0 and errno != EINTR:
                 return errno
             while not load_acquire(&self.stopping):
                 received = self._receive_batch()
@@ -189,7 +211,11 @@ cdef class Pump(Tables):
             self.in_message[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
         received = recvmmsg(self.fd, self.in_message, BATCH_IN, MSG_DONTWAIT, NULL)
         if received < 0:
-            return 0 if errno == EAGAIN or errno == EINTR else -errno
+            if errno != EAGAIN and errno != EINTR:
+                return -errno
+            received = 0
+        if received == 0 and self.gappy_count == 0:
+            return 0
         now_ns = monotonic_ns()
         fair_acquire(&self.lock)
         for i in range(received):
@@ -199,6 +225,8 @@ cdef class Pump(Tables):
                 fair_release(&self.lock)
                 fair_acquire(&self.lock)
         self._flush()
+        if self.gappy_count:
+            self._ask_again(now_ns)
         fair_release(&self.lock)
         return received
 
@@ -292,7 +320,7 @@ cdef class Pump(Tables):
         cdef Key key
         cdef Rtp rtp
         cdef uint8_t payload
-        cdef bint keyframe
+        cdef bint keyframe, restored
         cdef int wire_length = length
         if length < 12:
             self.counter[DROPPED_MALFORMED] += 1
@@ -308,6 +336,17 @@ cdef class Pump(Tables):
             return
         if not self._unprotected(srtp_unprotect(transport.srtp_in, data, &length)):
             return
+        transport.last_ns = now_ns
+        transport.packets_in += 1
+        transport.bytes_in += wire_length
+        restored = stream_handle & RETRANSMISSIONS != 0
+        if restored:
+            stream_handle ^= RETRANSMISSIONS
+            stream = self.streams[stream_handle]
+            if not self._restore(transport, stream, &data, &length):
+                return
+        else:
+            stream = self.streams[stream_handle]
         if not parse_rtp(data, length, transport.canonical_extension, &rtp):
             self.counter[DROPPED_MALFORMED] += 1
             return
@@ -316,11 +355,13 @@ cdef class Pump(Tables):
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return
         self.counter[PACKETS_IN] += 1
-        transport.last_ns = now_ns
-        transport.packets_in += 1
-        transport.bytes_in += wire_length
-        stream = self.streams[stream_handle]
-        observe(stream, &rtp, length, now_ns, AUDIO_LEVEL)
+        if not observe(stream, &rtp, length, now_ns, AUDIO_LEVEL, restored):
+            self.counter[DROPPED_DUPLICATE] += 1
+            return
+        if stream.kept:
+            history_keep(&stream.history, rtp.sequence, payload, data, length, now_ns)
+        if stream.gaps.count and not stream.gappy:
+            self._watch(stream_handle, stream)
         keyframe = payload == VP8 and begins_vp8_keyframe(rtp.payload, rtp.payload_length)
         # What the next ones need is fetched while this one is encrypted.
         for i in range(min(<uint32_t>AHEAD, stream.egresses)):
@@ -334,6 +375,76 @@ cdef class Pump(Tables):
             self._forward(
                 stream_handle, stream, stream.egress[i], &rtp, payload, keyframe, now_ns
             )
+
+    cdef bint _restore(
+        self, Transport *transport, Stream *stream, uint8_t **data, int *length
+    ) noexcept nogil:
+        """RFC 4588 section 4: make the original of a retransmission, if it is still missing."""
+        cdef Rtp rtx
+        cdef uint8_t *packet = data[0]
+        cdef uint8_t payload
+        cdef int header
+        if not parse_rtp(packet, length[0], transport.canonical_extension, &rtx):
+            self.counter[DROPPED_MALFORMED] += 1
+            return False
+        payload = transport.canonical_payload[rtx.payload_type]
+        if payload == NO_PAYLOAD or original_payload[payload] == NO_PAYLOAD:
+            self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
+            return False
+        payload = transport.wire_payload[original_payload[payload]]
+        # Padding by which a sender probes the path has no original either.
+        if (
+            payload == NO_PAYLOAD or rtx.payload_length < 2
+            or not gaps_fill(&stream.gaps, load16(rtx.payload))
+        ):
+            self.counter[DROPPED_RTX_UNNEEDED] += 1
+            return False
+        self.counter[REPAIRED] += 1
+        store16(packet + 2, load16(rtx.payload))
+        packet[1] = <uint8_t>(packet[1] & 0x80 | payload)
+        store32(packet + 8, stream.ssrc)
+        header = <int>(rtx.payload - packet)
+        memmove(packet + 2, packet, header)
+        data[0] = packet + 2
+        length[0] -= 2
+        return True
+
+    cdef void _watch(self, uint32_t handle, Stream *stream) noexcept nogil:
+        """Ask for what is missing of this stream, at the end of this batch and later."""
+        if self.gappy_count < MAX_GAPPY:
+            self.gappy[self.gappy_count] = handle
+            self.gappy_count += 1
+            stream.gappy = True
+
+    cdef void _ask_again(self, int64_t now_ns) noexcept nogil:
+        """Send the NACKs that are due."""
+        cdef uint16_t wanted[MAX_MISSING]
+        cdef uint8_t packet[MAX_NACK_BYTES]
+        cdef int i, kept = 0, count, length
+        cdef Stream *stream
+        cdef Transport *transport
+        for i in range(self.gappy_count):
+            stream = self.streams[self.gappy[i]]
+            if stream == NULL or not stream.gappy:
+                continue
+            transport = self.transports[stream.transport]
+            count = gaps_due(&stream.gaps, wanted, now_ns, transport.rtt_ns)
+            if count and transport.srtp_out != NULL and transport.to_length:
+                length = write_nack(packet, OWN_SSRC, stream.ssrc, wanted, count)
+                if srtp_protect_rtcp(transport.srtp_out, packet, &length) == 0:
+                    sendto(
+                        self.fd, packet, length, MSG_DONTWAIT, <sockaddr *>&transport.to,
+                        transport.to_length,
+                    )
+                    transport.packets_out += 1
+                    transport.bytes_out += length
+                    self.counter[NACKED] += count
+            if stream.gaps.count:
+                self.gappy[kept] = self.gappy[i]
+                kept += 1
+            else:
+                stream.gappy = False
+        self.gappy_count = kept
 
     cdef void _forward(
         self, uint32_t stream_handle, Stream *stream, Egress *egress, const Rtp *rtp,
@@ -382,11 +493,100 @@ cdef class Pump(Tables):
         if srtp_protect(transport.srtp_out, out, &length) != 0:
             self.counter[DROPPED_PROTECT] += 1
             return
+        if egress.rtx_ssrc:
+            remember(egress, sequence, rtp.sequence)
+        self._push_out(egress, length)
+
+    cdef void _push_out(self, Egress *egress, int length) noexcept nogil:
+        """What stands in the next outgoing buffer goes to the egress's transport."""
         self.out_vector[self.outgoing].iov_len = length
-        self.out_message[self.outgoing].msg_hdr.msg_name = &transport.to
-        self.out_message[self.outgoing].msg_hdr.msg_namelen = transport.to_length
+        self.out_message[self.outgoing].msg_hdr.msg_name = &egress.transport.to
+        self.out_message[self.outgoing].msg_hdr.msg_namelen = egress.transport.to_length
         self.out_egress[self.outgoing] = egress
         self.outgoing += 1
+
+    def retransmit(self, uint32_t egress, list sequences not None):
+        """Send packets of an egress again, on its retransmission SSRC; how many were."""
+        cdef uint16_t wanted[MAX_NACKED]
+        cdef int count = <int>min(len(sequences), MAX_NACKED), i, sent = 0
+        cdef bint found
+        for i in range(count):
+            wanted[i] = sequences[i]
+        with nogil:
+            fair_acquire(&self.lock)
+            found = egress < self.egresses_used and self.egresses[egress] != NULL
+            if found:
+                for i in range(count):
+                    sent += self._retransmit(self.egresses[egress], wanted[i], monotonic_ns())
+                self._flush()
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no egress {egress}")
+        return sent
+
+    cdef bint _retransmit(self, Egress *egress, uint16_t sequence, int64_t now_ns) noexcept nogil:
+        """RFC 4588 section 4; False when it cannot or need not be sent again."""
+        cdef Transport *transport = egress.transport
+        cdef uint16_t now_ms = <uint16_t>(now_ns // 1_000_000 | 1)
+        cdef Sent *sent
+        cdef const Epoch *epoch
+        cdef const Kept *kept
+        cdef Stream *stream
+        cdef uint8_t payload
+        cdef uint8_t *out
+        cdef Rtp rtp
+        cdef int length
+        if not egress.rtx_ssrc or egress.sent == NULL or transport.to_length == 0:
+            return False
+        sent = &egress.sent[sequence % SENT_PACKETS]
+        epoch = &egress.epochs[sent.epoch % EPOCHS]
+        if not sent.used or sent.sequence != sequence or epoch.number != sent.epoch:
+            self.counter[DROPPED_NACK_UNKNOWN] += 1
+            return False
+        # It is on its way: another request within a round trip asks for the same.
+        if sent.resent_ms and <uint16_t>(now_ms - sent.resent_ms) < transport.rtt_ns // 1_000_000:
+            self.counter[DROPPED_NACK_REPEATED] += 1
+            return False
+        if egress.credit == 0:
+            self.counter[DROPPED_NACK_LIMITED] += 1
+            return False
+        stream = self.streams[epoch.stream]
+        kept = history_find(&stream.history, sent.origin, now_ns) if stream != NULL else NULL
+        if (
+            kept == NULL
+            or retransmission_payload[kept.payload] == NO_PAYLOAD
+            or transport.wire_payload[retransmission_payload[kept.payload]] == NO_PAYLOAD
+            or not parse_rtp(
+                stream.history.bytes + kept.position % stream.history.room, kept.length,
+                self.transports[stream.transport].canonical_extension, &rtp,
+            )
+        ):
+            self.counter[DROPPED_NACK_FORGOTTEN] += 1
+            return False
+        payload = transport.wire_payload[retransmission_payload[kept.payload]]
+        if self.outgoing == BATCH_OUT:
+            self._flush()
+        out = <uint8_t *>self.out_vector[self.outgoing].iov_base
+        length = write_rtp(
+            out, &rtp, payload, egress.rtx_sequence, rtp.timestamp + epoch.timestamp_offset,
+            egress.rtx_ssrc, not egress.trunk, stream.csrc, transport.wire_extension,
+        )
+        # The original's number goes between header and payload.
+        memmove(
+            out + length - rtp.payload_length + 2, out + length - rtp.payload_length,
+            rtp.payload_length,
+        )
+        store16(out + length - rtp.payload_length, sequence)
+        length += 2
+        if srtp_protect(transport.srtp_out, out, &length) != 0:
+            self.counter[DROPPED_PROTECT] += 1
+            return False
+        egress.rtx_sequence += 1
+        egress.credit -= 1
+        sent.resent_ms = now_ms
+        self.counter[RETRANSMITTED] += 1
+        self._push_out(egress, length)
+        return True
 
     cdef void _flush(self) noexcept nogil:
         cdef int sent, at = 0, i

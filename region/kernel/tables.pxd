@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from region.kernel.entries cimport Egress, Map, Stream, Transport
+from region.kernel.entries cimport Egress, Key, Map, Stream, Transport
 from region.kernel.system cimport fair_lock
 
 cdef enum:
@@ -12,6 +12,9 @@ cdef enum:
     PACKETS_IN
     PACKETS_OUT
     DATAGRAMS_IN
+    NACKED
+    REPAIRED
+    RETRANSMITTED
     DROPPED_OVERSIZE
     DROPPED_UNKNOWN_PROTOCOL
     DROPPED_UNKNOWN_ADDRESS
@@ -30,6 +33,12 @@ cdef enum:
     DROPPED_NO_PATH
     DROPPED_PROTECT
     DROPPED_SEND
+    DROPPED_DUPLICATE
+    DROPPED_RTX_UNNEEDED
+    DROPPED_NACK_UNKNOWN
+    DROPPED_NACK_REPEATED
+    DROPPED_NACK_LIMITED
+    DROPPED_NACK_FORGOTTEN
     COUNTERS
 
 
@@ -54,6 +63,9 @@ cdef class Tables:
     ) noexcept nogil
     cdef _bind(self, uint32_t handle, bytes address, bint select)
     cdef void _unbind(self, Transport *transport, const unsigned char *packed) noexcept nogil
+    cdef bint _name_stream(
+        self, uint32_t handle, const Key *key, const Key *rtx_key
+    ) noexcept nogil
     cdef void _drop_stream(self, uint32_t handle) noexcept nogil
     cdef void _drop_egress(self, uint32_t handle) noexcept nogil
     cdef bint _set_source(self, uint32_t handle, uint32_t wanted) noexcept nogil

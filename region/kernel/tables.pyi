@@ -17,6 +17,8 @@ class StreamStats(NamedTuple):
     """RFC 6464: average of the last packets in −dBov, 0 loud to 127 silent."""
     last_packet_s: float
     last_timestamp: int
+    given_up: int
+    """Packets that were asked for and never came."""
 
 class EgressStats(NamedTuple):
     """Counters and present mapping of an outgoing stream."""
@@ -71,17 +73,32 @@ class Tables:
     def set_srtp(self, transport: int, inbound: object, outbound: object) -> None:
         """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
 
+    def set_rtt(self, transport: int, rtt_s: float) -> None:
+        """How long to wait for what was asked for before asking again; 5 ms to 1 s."""
+
     def set_payload_types(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def set_extensions(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def add_stream(
-        self, transport: int, ssrc: int, *, video: bool, clock_rate: int, csrc: int
+        self,
+        transport: int,
+        ssrc: int,
+        *,
+        video: bool,
+        clock_rate: int,
+        csrc: int,
+        rtx_ssrc: int = 0,
     ) -> int:
-        """Expect this SSRC from this transport; packets of others are dropped and counted."""
+        """Expect this SSRC from this transport; packets of others are dropped and counted.
+
+        With `rtx_ssrc` (RFC 4588) what is missing is asked for by NACK and taken from there.
+        """
 
     def remove_stream(self, stream: int) -> None:
         """Egresses that carried it fall silent."""
 
-    def add_egress(self, transport: int, ssrc: int, *, video: bool, trunk: bool) -> int:
+    def add_egress(
+        self, transport: int, ssrc: int, *, video: bool, trunk: bool, rtx_ssrc: int = 0
+    ) -> int:
         """An outgoing stream: a client's slot, or a trunk's leg.
 
         A slot is continuous over all sources that it carries and names them by CSRC; a leg

@@ -19,18 +19,25 @@ from pylibsrtp._binding import ffi
 
 from region.kernel.entries cimport *
 from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
+from region.kernel.history cimport history_free
 from region.kernel.system cimport *
 from relay.errors import CapacityError, LocalProtocolError
 
 NO_STREAM = -1
 
 cdef enum:
+    DEFAULT_RTT_NS = 100_000_000  # until it is measured
+    FIRST_CREDIT = 32  # packets that an egress may send again before it has sent many
+
     MAX_AWAITING = 4096  # named at once; the others are at the next look
 
 cdef tuple COUNTER_NAMES = (
     "packets_in",
     "packets_out",
     "datagrams_in",
+    "nacked",
+    "repaired",
+    "retransmitted",
     "dropped_oversize",
     "dropped_unknown_protocol",
     "dropped_unknown_address",
@@ -49,6 +56,12 @@ cdef tuple COUNTER_NAMES = (
     "dropped_no_path",
     "dropped_protect",
     "dropped_send",
+    "dropped_duplicate",
+    "dropped_rtx_unneeded",
+    "dropped_nack_unknown",
+    "dropped_nack_repeated",
+    "dropped_nack_limited",
+    "dropped_nack_forgotten",
 )
 assert len(COUNTER_NAMES) == COUNTERS
 
@@ -62,6 +75,7 @@ class StreamStats(NamedTuple):
     level: int
     last_packet_s: float
     last_timestamp: int
+    given_up: int
 
 
 class EgressStats(NamedTuple):
@@ -107,6 +121,17 @@ def unpack_address(bytes packed):
     return host, int.from_bytes(packed[16:], "big")
 
 
+cdef inline void free_stream(Stream *stream) noexcept nogil:
+    history_free(&stream.history)
+    free(stream.egress)
+    free(stream)
+
+
+cdef inline void free_egress(Egress *egress) noexcept nogil:
+    free(egress.sent)
+    free(egress)
+
+
 cdef inline uint32_t _free_place(void **table, uint32_t *used, uint32_t *first_free) noexcept nogil:
     """The lowest handle that may be free, searched from where the last one was given back."""
     cdef uint32_t at = first_free[0]
@@ -139,10 +164,10 @@ cdef class Tables:
             free(self.transports[i])
         for i in range(self.streams_used):
             if self.streams[i] != NULL:
-                free(self.streams[i].egress)
-            free(self.streams[i])
+                free_stream(self.streams[i])
         for i in range(self.egresses_used):
-            free(self.egresses[i])
+            if self.egresses[i] != NULL:
+                free_egress(self.egresses[i])
         free(self.transports)
         free(self.streams)
         free(self.egresses)
@@ -163,6 +188,7 @@ cdef class Tables:
             raise MemoryError
         memset(transport.canonical_payload, NO_PAYLOAD, 128)
         memset(transport.wire_payload, NO_PAYLOAD, 128)
+        transport.rtt_ns = DEFAULT_RTT_NS
         with nogil:
             fair_acquire(&self.lock)
             at = _free_place(
@@ -294,6 +320,18 @@ cdef class Tables:
             raise LocalProtocolError(f"there is no transport {transport}")
         self.sessions[transport] = (inbound, outbound)  # the old pair, if any, is freed now
 
+    def set_rtt(self, uint32_t transport, double rtt_s):
+        """How long to wait for what was asked for before asking again."""
+        cdef Transport *to
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL:
+                to.rtt_ns = <int64_t>(min(max(rtt_s, 0.005), 1.0) * 1e9)
+            fair_release(&self.lock)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+
     def set_payload_types(self, uint32_t transport, dict canonical_by_wire):
         """Which payload types it uses for what; both directions."""
         cdef uint8_t canonical[128]
@@ -341,14 +379,15 @@ cdef class Tables:
     # ---- streams
 
     def add_stream(
-        self, uint32_t transport, uint32_t ssrc, *, bint video, uint32_t clock_rate, uint32_t csrc
+        self, uint32_t transport, uint32_t ssrc, *, bint video, uint32_t clock_rate,
+        uint32_t csrc, uint32_t rtx_ssrc=0,
     ):
         """Expect this SSRC from this transport; packets of others are dropped and counted."""
         cdef Stream *stream = <Stream *>new_entry(sizeof(Stream))
         cdef Transport *owner
         cdef uint32_t at = NONE
         cdef bint taken = False
-        cdef Key key
+        cdef Key key, rtx_key
         if stream == NULL:
             raise MemoryError
         stream.video = video
@@ -357,14 +396,18 @@ cdef class Tables:
         stream.csrc = csrc
         stream.clock_rate = clock_rate
         stream.level_16 = 127 * 16
+        stream.rtx_ssrc = rtx_ssrc
         stream_key(transport, ssrc, &key)
+        stream_key(transport, rtx_ssrc, &rtx_key)
         with nogil:
             fair_acquire(&self.lock)
             owner = self.transport_of(transport)
-            taken = map_get(&self.by_ssrc, &key) != NONE
+            taken = map_get(&self.by_ssrc, &key) != NONE or (
+                rtx_ssrc != 0 and map_get(&self.by_ssrc, &rtx_key) != NONE
+            )
             if owner != NULL and not taken:
                 at = _free_place(<void **>self.streams, &self.streams_used, &self.streams_free)
-                if at < MAX_TABLE and map_put(&self.by_ssrc, &key, at):
+                if at < MAX_TABLE and self._name_stream(at, &key, &rtx_key if rtx_ssrc else NULL):
                     self.streams[at] = stream
                     self.streams_free = at + 1
                     if at == self.streams_used:
@@ -380,6 +423,15 @@ cdef class Tables:
                 raise LocalProtocolError(f"SSRC {ssrc} stands already on transport {transport}")
             raise CapacityError("the bridge has no room for another stream")
         return at
+
+    cdef bint _name_stream(self, uint32_t handle, const Key *key, const Key *rtx_key) noexcept nogil:
+        """Both SSRCs or none; False when memory is out."""
+        if not map_put(&self.by_ssrc, key, handle):
+            return False
+        if rtx_key != NULL and not map_put(&self.by_ssrc, rtx_key, handle | RETRANSMISSIONS):
+            map_remove(&self.by_ssrc, key)
+            return False
+        return True
 
     def remove_stream(self, uint32_t stream):
         """Egresses that carried it fall silent."""
@@ -406,15 +458,19 @@ cdef class Tables:
                 egress.wanted = NONE
         stream_key(stream.transport, stream.ssrc, &key)
         map_remove(&self.by_ssrc, &key)
-        free(stream.egress)
-        free(stream)
+        if stream.rtx_ssrc:
+            stream_key(stream.transport, stream.rtx_ssrc, &key)
+            map_remove(&self.by_ssrc, &key)
+        free_stream(stream)
         self.streams[handle] = NULL
         if handle < self.streams_free:
             self.streams_free = handle
 
     # ---- egresses
 
-    def add_egress(self, uint32_t transport, uint32_t ssrc, *, bint video, bint trunk):
+    def add_egress(
+        self, uint32_t transport, uint32_t ssrc, *, bint video, bint trunk, uint32_t rtx_ssrc=0
+    ):
         """An outgoing stream: a client's slot, or a trunk's leg."""
         cdef Egress *egress = <Egress *>new_entry(sizeof(Egress))
         cdef Transport *owner
@@ -424,6 +480,8 @@ cdef class Tables:
         egress.video = video
         egress.trunk = trunk
         egress.ssrc = ssrc
+        egress.rtx_ssrc = rtx_ssrc
+        egress.credit = FIRST_CREDIT
         egress.stream = egress.wanted = NONE
         with nogil:
             fair_acquire(&self.lock)
@@ -464,7 +522,7 @@ cdef class Tables:
             unlist(self.streams[egress.stream], egress)
         if egress.wanted != NONE and egress.wanted != egress.stream:
             unlist(self.streams[egress.wanted], egress)
-        free(egress)
+        free_egress(egress)
         self.egresses[handle] = NULL
         if handle < self.egresses_free:
             self.egresses_free = handle
@@ -493,6 +551,8 @@ cdef class Tables:
             return True
         if wanted != NONE and wanted != egress.stream and not enlist(self.streams[wanted], egress):
             return False
+        if wanted != NONE and egress.rtx_ssrc:
+            self.streams[wanted].kept = True
         if egress.wanted != NONE and egress.wanted != egress.stream:
             unlist(self.streams[egress.wanted], egress)
         if wanted == NONE and egress.stream != NONE:
@@ -518,7 +578,7 @@ cdef class Tables:
         return StreamStats(
             copy.packets, copy.bytes, <int64_t>copy.highest - FIRST_CYCLE, <int64_t>copy.base - FIRST_CYCLE,
             copy.jitter_16 >> 4,
-            copy.level_16 >> 4, copy.last_ns / 1e9, copy.last_timestamp,
+            copy.level_16 >> 4, copy.last_ns / 1e9, copy.last_timestamp, copy.gaps.given_up,
         )
 
     def egress_stats(self, uint32_t egress):
