@@ -18,7 +18,7 @@ from region.dtls import DtlsServer
 from region.forwarder import Forwarder, LinkSsrcs, TrunkSide
 from region.kernel import Pump
 from region.participant import Participant
-from region.rtcp import Fir, Pli, RtcpPacket, SenderReport, parse_compound_untrusted
+from region.rtcp import Fir, Nack, Pli, RtcpPacket, SenderReport, parse_compound_untrusted
 from region.trunks import (
     TrunkAnnounced,
     TrunkDemanded,
@@ -215,6 +215,10 @@ class Conferences:
             match packet:
                 case SenderReport():
                     known = any(each.relayed_report(event.peer, packet) for each in forwarders)
+                case Nack(media_ssrc=ssrc, sequences=sequences):
+                    known = any(
+                        each.leg_nack(event.peer, ssrc, list(sequences)) for each in forwarders
+                    )
                 case Pli(media_ssrc=ssrc):
                     known = any(
                         each.leg_keyframe(event.peer, ssrc, event.received_s) for each in forwarders
@@ -238,6 +242,10 @@ class Conferences:
                     for source in participant.sources:
                         if source.ssrc == ssrc:
                             forwarder.forward_report(source.id, packet)
+                case Nack(media_ssrc=ssrc, sequences=sequences):
+                    for slot in participant.slots:
+                        if slot.ssrc == ssrc:
+                            self._pump.retransmit(slot.egress, list(sequences))
                 case Pli(media_ssrc=ssrc):
                     forwarder.slot_keyframe(participant, ssrc, received_s)
                 case Fir(entries=entries):

@@ -47,6 +47,18 @@ class LinkSsrcs:
         self._last += 1
         return Ssrc(self._last)
 
+    def take_pair(self) -> "LinkPair":
+        """For a stream and its retransmissions."""
+        return LinkPair(media=self.take(), retransmissions=self.take())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkPair:
+    """By what a source goes over a trunk."""
+
+    media: Ssrc
+    retransmissions: Ssrc
+
 
 @dataclass(slots=True, kw_only=True)
 class TrunkSide:
@@ -61,7 +73,7 @@ class _Incoming:
     """A source that comes over a trunk, as a stream of the pump."""
 
     peer: BridgeId
-    ssrc: Ssrc
+    ssrcs: LinkPair
     stream: int
 
 
@@ -69,7 +81,7 @@ class _Incoming:
 class _Leg:
     """A source that goes over a trunk, as an egress of the pump."""
 
-    ssrc: Ssrc
+    ssrcs: LinkPair
     egress: int
 
 
@@ -102,7 +114,7 @@ class Forwarder:
         self._plan = Plan()
         self._incoming: dict[SourceId, _Incoming] = {}
         self._legs: dict[BridgeId, dict[SourceId, _Leg]] = {}
-        self._link_ssrcs: dict[BridgeId, dict[SourceId, Ssrc]] = {}
+        self._link_ssrcs: dict[BridgeId, dict[SourceId, LinkPair]] = {}
         self._told: set[BridgeId] = set()
         self._keyframes = KeyframeRequests()
         self._pictures: dict[int, SourceId] = {}
@@ -207,26 +219,27 @@ class Forwarder:
     def _receive_demanded(self) -> None:
         """Streams for what the trunks shall bring, under the SSRCs that were announced."""
         wanted = {
-            source: (peer, self._offered[peer][source].ssrc)
+            source: (peer, _announced_pair(self._offered[peer][source]))
             for peer, sources in self._plan.demands.items()
             for source in sources
         }
         for source, incoming in list(self._incoming.items()):
-            if wanted.get(source) != (incoming.peer, incoming.ssrc):
+            if wanted.get(source) != (incoming.peer, incoming.ssrcs):
                 self._pump.remove_stream(incoming.stream)
                 del self._incoming[source]
-        for source, (peer, ssrc) in wanted.items():
+        for source, (peer, ssrcs) in wanted.items():
             if source not in self._incoming:
                 kind = kind_of(source).media
                 codec = PayloadType.VP8 if kind is MediaKind.VIDEO else PayloadType.OPUS
                 stream = self._pump.add_stream(
                     self._sides[peer].transport,
-                    ssrc,
+                    ssrcs.media,
                     video=kind is MediaKind.VIDEO,
                     clock_rate=codec.clock_rate,
                     csrc=source,
+                    rtx_ssrc=ssrcs.retransmissions,
                 )
-                self._incoming[source] = _Incoming(peer=peer, ssrc=ssrc, stream=stream)
+                self._incoming[source] = _Incoming(peer=peer, ssrcs=ssrcs, stream=stream)
 
     def _fill_slots(self, streams: Mapping[SourceId, int], asked: set[SourceId]) -> None:
         for participant in self.participants.values():
@@ -244,14 +257,15 @@ class Forwarder:
                 # would guess different rollover counters (RFC 3711 §3.3.1): a new SSRC then.
                 self._link_ssrcs[peer].pop(source, None)
             for source in wanted - legs.keys():
-                ssrc = self._link_ssrc(peer, source)
+                ssrcs = self._link_pair(peer, source)
                 egress = self._pump.add_egress(
                     self._sides[peer].transport,
-                    ssrc,
+                    ssrcs.media,
                     video=kind_of(source).media is MediaKind.VIDEO,
                     trunk=True,
+                    rtx_ssrc=ssrcs.retransmissions,
                 )
-                legs[source] = _Leg(ssrc=ssrc, egress=egress)
+                legs[source] = _Leg(ssrcs=ssrcs, egress=egress)
             for source, leg in legs.items():
                 self._carry(leg.egress, source, streams, asked)
             if not legs:
@@ -288,7 +302,8 @@ class Forwarder:
                 tuple(
                     RelayedSource(
                         source=source,
-                        ssrc=self._link_ssrc(peer, source),
+                        ssrc=self._link_pair(peer, source).media,
+                        rtx_ssrc=self._link_pair(peer, source).retransmissions,
                         origin=offered.origin,
                         hops=offered.hops,
                     )
@@ -306,10 +321,10 @@ class Forwarder:
             else:
                 self._told.discard(peer)
 
-    def _link_ssrc(self, peer: BridgeId, source: SourceId) -> Ssrc:
+    def _link_pair(self, peer: BridgeId, source: SourceId) -> LinkPair:
         known = self._link_ssrcs.setdefault(peer, {})
         if source not in known:
-            known[source] = self._sides[peer].ssrcs.take()
+            known[source] = self._sides[peer].ssrcs.take_pair()
         return known[source]
 
     # RTCP
@@ -336,15 +351,23 @@ class Forwarder:
     def leg_keyframe(self, peer: BridgeId, ssrc: Ssrc, now: float) -> bool:
         """A peer needs a keyframe of what goes to it by this SSRC; whether that is ours."""
         for source, leg in self._legs.get(peer, {}).items():
-            if leg.ssrc == ssrc:
+            if leg.ssrcs.media == ssrc:
                 self.request_keyframe(source, now)
+                return True
+        return False
+
+    def leg_nack(self, peer: BridgeId, ssrc: Ssrc, sequences: list[int]) -> bool:
+        """A peer misses packets of what goes to it by this SSRC; whether that is ours."""
+        for leg in self._legs.get(peer, {}).values():
+            if leg.ssrcs.media == ssrc:
+                self._pump.retransmit(leg.egress, sequences)
                 return True
         return False
 
     def relayed_report(self, peer: BridgeId, report: SenderReport) -> bool:
         """A sender report of what comes from the peer; whether that is ours."""
         for source, incoming in self._incoming.items():
-            if incoming.peer == peer and incoming.ssrc == report.ssrc:
+            if incoming.peer == peer and incoming.ssrcs.media == report.ssrc:
                 self.forward_report(source, report)
                 return True
         return False
@@ -364,12 +387,14 @@ class Forwarder:
             if leg is not None:
                 stats = self._pump.egress_stats(leg.egress)
                 if stats.stream == stream:
-                    self._trunks.send_rtcp(peer, _for_itself(forwarded(report, leg.ssrc, stats)))
+                    self._trunks.send_rtcp(
+                        peer, _for_itself(forwarded(report, leg.ssrcs.media, stats))
+                    )
 
     def _send_pli(self, source: SourceId) -> None:
         incoming = self._incoming.get(source)
         if incoming is not None:
-            self._trunks.send_rtcp(incoming.peer, _pli(incoming.ssrc))
+            self._trunks.send_rtcp(incoming.peer, _pli(incoming.ssrcs.media))
             return
         for participant in self.participants.values():
             for own in participant.sources:
@@ -394,6 +419,10 @@ def _key(participant: Participant, slot: Slot) -> SlotKey:
 def _for_itself(*packets: RtcpPacket) -> bytes:
     """A compound that begins with the bridge's own SSRC, by which SRTCP knows its sender."""
     return build_compound(ReceiverReport(ssrc=OWN_SSRC), *packets)
+
+
+def _announced_pair(source: RelayedSource) -> LinkPair:
+    return LinkPair(media=source.ssrc, retransmissions=source.rtx_ssrc)
 
 
 def _pli(media_ssrc: Ssrc) -> bytes:

@@ -123,6 +123,19 @@ class Section:
         carried = PayloadType.OPUS if self.media is MediaKind.AUDIO else PayloadType.VP8
         return next((codec for codec in self.codecs if codec.canonical is carried), None)
 
+    def retransmissions_of(self, codec: Codec) -> Codec | None:
+        """RFC 4588 §8.6: the payload type that carries this one's retransmissions, or None."""
+        apt = f"apt={codec.number}"
+        return next(
+            (
+                each
+                for each in self.codecs
+                if each.encoding.lower() == "rtx"
+                and apt in each.parameters.replace(" ", "").split(";")
+            ),
+            None,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:

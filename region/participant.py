@@ -6,7 +6,7 @@ RFC 7675 (consent), RFC 5764 (keys).
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -88,13 +88,16 @@ class Participant:
         self.id: ParticipantId = allocate.participant
         offer = sdp.parse_offer_untrusted(allocate.offer)
         local = IceCredentials(ufrag=secrets.token_hex(4), password=secrets.token_hex(16))
+        mids = [section.mid for section in offer.slots]
+        ssrcs = _fresh_ssrcs(offer, 2 * len(mids))
         settled = sdp.answer(
             offer,
             sources={each.mid: each.kind for each in allocate.sources},
             ice=local,
             fingerprint=dtls.fingerprint,
             candidates=candidates,
-            slot_ssrcs=_slot_ssrcs(offer),
+            slot_ssrcs=dict(zip(mids, ssrcs, strict=False)),
+            slot_rtx_ssrcs=dict(zip(mids, ssrcs[len(mids) :], strict=True)),
         )
         self.answer = settled.sdp
         self._pump = pump
@@ -192,6 +195,7 @@ class Participant:
                 video=video,
                 clock_rate=codec.clock_rate,
                 csrc=source,
+                rtx_ssrc=offered.rtx_ssrc or 0,
             )
             added.append(Source(id=source, ssrc=offered.ssrc, stream=stream))
         return tuple(added)
@@ -204,6 +208,7 @@ class Participant:
                 offered.ssrc,
                 video=offered.media is MediaKind.VIDEO,
                 trunk=False,
+                rtx_ssrc=offered.rtx_ssrc or 0,
             )
             index = sum(slot.media is offered.media for slot in added)
             added.append(Slot(media=offered.media, index=index, ssrc=offered.ssrc, egress=egress))
@@ -253,17 +258,16 @@ class Participant:
                 self._pump.send(address, datagram)
 
 
-def _slot_ssrcs(offer: sdp.Offer) -> Mapping[str, Ssrc]:
-    """A random SSRC for each slot, none of them one of the browser's (RFC 3550 §8.1)."""
-    taken = {ssrc for section in offer.sections for ssrc in section.ssrcs}
-    ssrcs: dict[str, Ssrc] = {}
-    for section in offer.slots:
+def _fresh_ssrcs(offer: sdp.Offer, count: int) -> list[Ssrc]:
+    """Random SSRCs, no two the same and none of them the browser's or ours (RFC 3550 §8.1)."""
+    taken = {OWN_SSRC, *(ssrc for section in offer.sections for ssrc in section.ssrcs)}
+    fresh: list[Ssrc] = []
+    while len(fresh) < count:
         ssrc = Ssrc(secrets.randbelow(0xFFFFFFFF) + 1)
-        while ssrc in taken:
-            ssrc = Ssrc(secrets.randbelow(0xFFFFFFFF) + 1)
-        taken.add(ssrc)
-        ssrcs[section.mid] = ssrc
-    return ssrcs
+        if ssrc not in taken:
+            taken.add(ssrc)
+            fresh.append(ssrc)
+    return fresh
 
 
 def _sessions(keys: SrtpKeys) -> tuple[Session, Session]:

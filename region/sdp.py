@@ -6,6 +6,7 @@ RFC 9143 (BUNDLE), RFC 8839 (ICE), RFC 8842 (setup), RFC 8285 (header extensions
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from zlib import crc32
 
 from region.ice import IceCredentials
@@ -23,7 +24,7 @@ _MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 _EXTENSIONS = {uri: extension for extension, uri in EXTENSION_URIS.items()}
 _ONE_BYTE_IDS = range(1, 15)  # RFC 8285 §4.2; we do not answer extmap-allow-mixed
 _OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
-_FEEDBACK = ("ccm fir", "nack pli")
+_FEEDBACK = ("ccm fir", "nack", "nack pli")
 _NAMES = {
     SourceKind.MICROPHONE: "microphone",
     SourceKind.CAMERA: "camera",
@@ -39,7 +40,7 @@ class OfferedSource:
     kind: SourceKind
     ssrc: Ssrc
     rtx_ssrc: Ssrc | None
-    """Where retransmissions would come; the answer does not ask for any yet."""
+    """Where what we ask for again comes; None when the browser sends nothing again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class OfferedSlot:
     mid: str
     media: MediaKind
     ssrc: Ssrc
+    rtx_ssrc: Ssrc | None = None
+    """By which what the browser asks for is sent again; None when it takes nothing again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ def answer(
     fingerprint: str,
     candidates: Sequence[Address],
     slot_ssrcs: Mapping[str, Ssrc],
+    slot_rtx_ssrcs: Mapping[str, Ssrc] = MappingProxyType({}),
 ) -> Answer:
     """Take the sections in `sources` and `slot_ssrcs` (both by mid), leave the others idle.
 
@@ -91,7 +95,7 @@ def answer(
     lines: list[str] = []
     accepted: set[str] = set()
     for section in offer.sections:
-        body = settled.take(offer, section, sources, slot_ssrcs)
+        body = settled.take(offer, section, sources, slot_ssrcs, slot_rtx_ssrcs)
         if body is not None:
             accepted.add(section.mid)
             lines += body + transport
@@ -141,6 +145,7 @@ class _Settled:
         section: Section,
         sources: Mapping[str, SourceKind],
         slot_ssrcs: Mapping[str, Ssrc],
+        slot_rtx_ssrcs: Mapping[str, Ssrc],
     ) -> list[str] | None:
         """The answer to the section as source, as slot or idle; None when it must be rejected."""
         if section.media is None or not offer.can_carry(section):
@@ -149,20 +154,22 @@ class _Settled:
         receives = section.direction in (Direction.RECVONLY, Direction.SENDRECV)
         kind = sources.get(section.mid)
         if kind is not None and kind.media is section.media and sends:
-            self.sources.append(self._source(section, kind))
-            return self._media_lines(section, Direction.RECVONLY)
+            lines, repairable = self._media_lines(section, Direction.RECVONLY)
+            self.sources.append(self._source(section, kind, repairable))
+            return lines
         if section.mid in slot_ssrcs and receives:
-            ssrc = slot_ssrcs[section.mid]
-            self.slots.append(OfferedSlot(mid=section.mid, media=section.media, ssrc=ssrc))
-            return [
-                *self._media_lines(section, Direction.SENDONLY),
-                # RFC 8830 §2: "-" is no stream; slots are not to be played in step.
-                f"a=msid:- slot-{section.mid}",
-                f"a=ssrc:{ssrc} cname:{CNAME}",
-            ]
-        return self._media_lines(section, Direction.INACTIVE)
+            lines, repairable = self._media_lines(section, Direction.SENDONLY)
+            slot = OfferedSlot(
+                mid=section.mid,
+                media=section.media,
+                ssrc=slot_ssrcs[section.mid],
+                rtx_ssrc=slot_rtx_ssrcs.get(section.mid) if repairable else None,
+            )
+            self.slots.append(slot)
+            return lines + _slot_lines(slot)
+        return self._media_lines(section, Direction.INACTIVE)[0]
 
-    def _source(self, section: Section, kind: SourceKind) -> OfferedSource:
+    def _source(self, section: Section, kind: SourceKind, repairable: bool) -> OfferedSource:
         name = _NAMES[kind]
         if not section.ssrcs:
             raise RemoteProtocolError(
@@ -174,13 +181,16 @@ class _Settled:
         ssrc = section.ssrcs[0]
         if any(source.kind is kind or source.ssrc == ssrc for source in self.sources):
             raise RemoteProtocolError(f"The browser offers its {name} twice.")
-        rtx_ssrc = dict(section.rtx_ssrcs).get(ssrc)
+        rtx_ssrc = dict(section.rtx_ssrcs).get(ssrc) if repairable else None
         return OfferedSource(mid=section.mid, kind=kind, ssrc=ssrc, rtx_ssrc=rtx_ssrc)
 
-    def _media_lines(self, section: Section, direction: Direction) -> list[str]:
+    def _media_lines(self, section: Section, direction: Direction) -> tuple[list[str], bool]:
+        """The section without its streams, and whether lost packets can be sent again."""
         codec = self._settle_codec(section)
+        rtx = self._settle_retransmissions(section, codec)
+        formats = f"{codec.number}" if rtx is None else f"{codec.number} {rtx.number}"
         lines = [
-            f"m={section.media_name} {self.default.port} {section.protocol} {codec.number}",
+            f"m={section.media_name} {self.default.port} {section.protocol} {formats}",
             f"c=IN {_family(self.default)} {self.default.host}",
             f"a=mid:{section.mid}",
             f"a={direction}",
@@ -196,8 +206,14 @@ class _Settled:
             lines.append(f"a=fmtp:{codec.number} {_OPUS_PARAMETERS}")
         else:
             lines.append(f"a=rtpmap:{codec.number} VP8/90000")
-            lines += [f"a=rtcp-fb:{codec.number} {f}" for f in _FEEDBACK if f in codec.feedback]
-        return lines
+        feedback = [each for each in _FEEDBACK if each in codec.feedback]
+        if rtx is not None:
+            lines.append(f"a=rtpmap:{rtx.number} rtx/{codec.clock_rate}")
+            lines.append(f"a=fmtp:{rtx.number} apt={codec.number}")
+        elif "nack" in feedback:  # without a way to send again there is nothing to ask for
+            feedback.remove("nack")
+        lines += [f"a=rtcp-fb:{codec.number} {each}" for each in feedback]
+        return lines, rtx is not None
 
     def _settle_codec(self, section: Section) -> Codec:
         """The section's payload type, under the same number as in other sections."""
@@ -214,6 +230,18 @@ class _Settled:
             raise RemoteProtocolError(f"The browser numbers {wanted.name} as another codec.")
         return codec
 
+    def _settle_retransmissions(self, section: Section, codec: Codec) -> Codec | None:
+        """The type for a video codec's retransmissions, unless another section has it otherwise."""
+        assert codec.canonical is not None
+        wanted = codec.canonical.retransmissions
+        rtx = section.retransmissions_of(codec)
+        if rtx is None or wanted is None or "nack" not in codec.feedback:
+            return None
+        known = {canonical: number for number, canonical in self.payload_types.items()}
+        if known.get(wanted, rtx.number) != rtx.number:
+            return None
+        return rtx if self.payload_types.setdefault(rtx.number, wanted) is wanted else None
+
     def _settle_extension(self, wire_id: int, uri: str, direction: Direction) -> bool:
         """Whether the section may use this extension."""
         if wire_id not in _ONE_BYTE_IDS:
@@ -228,6 +256,17 @@ class _Settled:
         if known.get(extension, wire_id) != wire_id:
             return False
         return self.extensions.setdefault(wire_id, extension) is extension
+
+
+def _slot_lines(slot: OfferedSlot) -> list[str]:
+    """RFC 5576 §4; RFC 8830 §2: "-" is no stream, for slots are not to be played in step."""
+    lines = [f"a=msid:- slot-{slot.mid}"]
+    if slot.rtx_ssrc is not None:
+        lines.append(f"a=ssrc-group:FID {slot.ssrc} {slot.rtx_ssrc}")
+    for ssrc in (slot.ssrc, slot.rtx_ssrc):
+        if ssrc is not None:
+            lines.append(f"a=ssrc:{ssrc} cname:{CNAME}")
+    return lines
 
 
 def _rejected(section: Section) -> list[str]:

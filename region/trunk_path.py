@@ -268,6 +268,8 @@ class TrunkPath:
             self._send_app(ProbeKind.ECHO, encode_echo(echo))
         elif packet.subtype == ProbeKind.ECHO:
             self._meter.receive_echo_untrusted(packet.data, datagram.received_s)
+            if self._meter.rtt_s is not None:
+                self._pump.set_rtt(self.transport, self._meter.rtt_s)
             self._note_echo()
         else:
             self._dropped["app_unknown"] += 1

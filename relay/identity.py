@@ -135,7 +135,7 @@ def verify_certificate_untrusted(
     """
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise MalformedError("not a PEM certificate") from None
     try:
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(mesh_ca))
@@ -230,7 +230,7 @@ def _requested_key_untrusted(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(csr_pem)
         key = request.public_key()
         signed = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise MalformedError("not a PEM certificate signing request") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise MalformedError("the signing request's key is not on P-256")

@@ -261,13 +261,14 @@ class Link:
             self.dropped["announce_stale"] += 1
             return None
         _check_sources([source.source for source in message.sources])
-        ssrcs = {source.ssrc for source in message.sources}
-        if len(ssrcs) != len(message.sources):
+        ssrcs = {ssrc for source in message.sources for ssrc in (source.ssrc, source.rtx_ssrc)}
+        if len(ssrcs) != 2 * len(message.sources):
             raise RemoteProtocolError("two announced sources have one SSRC")
         if any(self._ssrc_owners.get(s, message.conference) != message.conference for s in ssrcs):
             raise RemoteProtocolError("an announced SSRC is another conference's")
         for source in self._sources.of(message.conference):
             del self._ssrc_owners[source.ssrc]
+            del self._ssrc_owners[source.rtx_ssrc]
         self._ssrc_owners.update(dict.fromkeys(ssrcs, message.conference))
         self._sources.receive(message.conference, message.generation, message.sources)
         return Announced(conference=message.conference, sources=message.sources)

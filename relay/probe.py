@@ -183,6 +183,11 @@ class PathMeter:
         due = self._last_sent_s is not None and now - self._last_sent_s >= PROBE_INTERVAL_S
         return self._missed < limit or not due
 
+    @property
+    def rtt_s(self) -> float | None:
+        """The smoothed round trip, or None before the first echo."""
+        return self._rtt_s
+
     def summary(self, now: float) -> PathSummary:
         """The figures as they are at `now`."""
         ordered = sorted(self._rtts_s)

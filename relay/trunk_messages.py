@@ -51,6 +51,8 @@ class RelayedSource:
     source: _Source
     ssrc: _Ssrc
     """Link-local: unique among all that the sender announces, new each time demand resumes."""
+    rtx_ssrc: _Ssrc
+    """Of its retransmissions (RFC 4588), from the same numbers."""
     origin: _Bridge
     """Where it enters the mesh."""
     hops: Annotated[int, Field(ge=1, le=8)]

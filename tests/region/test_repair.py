@@ -220,9 +220,7 @@ def test_whatever_is_lost_and_repaired_arrives_once_and_as_it_was(
     arrived = [call.received() for _ in range(sent)]
     numbers = {each.sequence for each in arrived}
     assert len(numbers) == sent
-    assert numbers == {
-        each % 65_536 for each in range(first, first + 60) if each not in lost
-    }
+    assert numbers == {each % 65_536 for each in range(first, first + 60) if each not in lost}
     for each in arrived:
         full = next(n for n in range(first, first + 60) if n % 65_536 == each.sequence)
         assert each.payload == reference.parse_untrusted(packet(full)).payload

@@ -29,6 +29,7 @@ def arrived(packets: int, *, base: int = 1_000, highest: int) -> StreamStats:
         level=127,
         last_packet_s=0.0,
         last_timestamp=0,
+        given_up=0,
     )
 
 

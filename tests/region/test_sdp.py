@@ -48,6 +48,7 @@ def answered(
     *,
     sources: dict[str, SourceKind] = SOURCES,
     slot_ssrcs: dict[str, Ssrc] | None = None,
+    slot_rtx_ssrcs: dict[str, Ssrc] | None = None,
 ) -> Answer:
     return answer(
         offer,
@@ -56,6 +57,7 @@ def answered(
         fingerprint=FINGERPRINT,
         candidates=ADDRESSES,
         slot_ssrcs=ssrcs_for(offer) if slot_ssrcs is None else slot_ssrcs,
+        slot_rtx_ssrcs=slot_rtx_ssrcs or {},
     )
 
 
@@ -100,7 +102,11 @@ def test_an_offer_of_aiortc_is_understood() -> None:
 def test_an_answer_settles_payload_types_extensions_sources_and_slots() -> None:
     offer = parse_offer_untrusted(CHROMIUM)
     result = answered(offer)
-    assert result.payload_types == {111: PayloadType.OPUS, 96: PayloadType.VP8}
+    assert result.payload_types == {
+        111: PayloadType.OPUS,
+        96: PayloadType.VP8,
+        97: PayloadType.VP8_RTX,
+    }
     assert result.extensions == {
         1: HeaderExtension.AUDIO_LEVEL,
         13: HeaderExtension.VIDEO_ORIENTATION,
@@ -119,21 +125,48 @@ def test_an_answer_settles_payload_types_extensions_sources_and_slots() -> None:
 
 def test_aiortc_may_number_everything_otherwise() -> None:
     result = answered(parse_offer_untrusted(AIORTC))
-    assert result.payload_types == {96: PayloadType.OPUS, 97: PayloadType.VP8}
+    assert result.payload_types == {
+        96: PayloadType.OPUS,
+        97: PayloadType.VP8,
+        98: PayloadType.VP8_RTX,
+    }
     assert result.extensions == {2: HeaderExtension.AUDIO_LEVEL}
 
 
 def test_a_source_is_received_with_the_feedback_that_we_do() -> None:
     lines = section_lines(answered(parse_offer_untrusted(CHROMIUM)).sdp, "1")
-    assert lines[0] == "m=video 10000 UDP/TLS/RTP/SAVPF 96"
+    assert lines[0] == "m=video 10000 UDP/TLS/RTP/SAVPF 96 97"
     assert lines[1] == "c=IN IP4 198.51.100.7"
     assert "a=recvonly" in lines
     assert {line for line in lines if line.startswith("a=rtcp-fb")} == {
         "a=rtcp-fb:96 ccm fir",
+        "a=rtcp-fb:96 nack",
         "a=rtcp-fb:96 nack pli",
     }
+    assert "a=rtpmap:97 rtx/90000" in lines
+    assert "a=fmtp:97 apt=96" in lines
     assert "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid" in lines
-    assert not any("transport-wide" in line or "rtx" in line for line in lines)
+    assert not any("transport-wide" in line for line in lines)
+
+
+def test_a_picture_slot_repeats_what_was_lost_under_a_second_ssrc() -> None:
+    offer = parse_offer_untrusted(CHROMIUM)
+    video = next(section.mid for section in offer.slots if section.media is MediaKind.VIDEO)
+    result = answered(offer, slot_rtx_ssrcs={video: Ssrc(77)})
+    slot = next(slot for slot in result.slots if slot.mid == video)
+    assert slot.rtx_ssrc == 77
+    lines = section_lines(result.sdp, video)
+    assert f"a=ssrc-group:FID {slot.ssrc} 77" in lines
+    assert f"a=ssrc:77 cname:{CNAME}" in lines
+
+
+def test_a_source_without_retransmissions_is_not_asked_for_any() -> None:
+    text = CHROMIUM.replace(" rtx/90000", " flexfec-03/90000")
+    result = answered(parse_offer_untrusted(text))
+    assert result.sources[1].rtx_ssrc is None
+    lines = section_lines(result.sdp, "1")
+    assert "a=rtcp-fb:96 nack" not in lines
+    assert "a=rtcp-fb:96 nack pli" in lines
 
 
 def test_a_slot_is_sent_under_its_ssrc() -> None:

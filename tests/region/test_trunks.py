@@ -51,7 +51,9 @@ FRANKFURT = BridgeId("frankfurt-1")
 SINGAPORE = BridgeId("singapore-1")
 GARDEN = ConferenceId("garden")
 CAMERA = source_id(ParticipantId(7), SourceKind.CAMERA)
-ANNOUNCED = (RelayedSource(source=CAMERA, ssrc=Ssrc(4711), origin=FRANKFURT, hops=1),)
+ANNOUNCED = (
+    RelayedSource(source=CAMERA, ssrc=Ssrc(4711), rtx_ssrc=Ssrc(4712), origin=FRANKFURT, hops=1),
+)
 WANTED = (Wanted(source=CAMERA, layer=Layer.ALL),)
 PLI = build_compound(Pli(sender_ssrc=Ssrc(1), media_ssrc=Ssrc(4711)))
 

@@ -55,7 +55,9 @@ def hello_of(bridge: BridgeId, versions: tuple[int, ...] = (1,)) -> TrunkHello:
 
 def relayed(participant: int, ssrc: int, kind: SourceKind = SourceKind.CAMERA) -> RelayedSource:
     source = source_id(ParticipantId(participant), kind)
-    return RelayedSource(source=source, ssrc=Ssrc(ssrc), origin=FRANKFURT, hops=1)
+    return RelayedSource(
+        source=source, ssrc=Ssrc(ssrc), rtx_ssrc=Ssrc(ssrc ^ 0x4000_0000), origin=FRANKFURT, hops=1
+    )
 
 
 def want(participant: int, layer: Layer = Layer.ALL) -> Wanted:
