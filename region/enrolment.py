@@ -143,9 +143,8 @@ async def _enrol(settings: RegionSettings, token: str, csr_pem: bytes) -> dict[s
                 response = await client.post(url, json=body)
                 reply = response.json()
     except (httpx.HTTPError, OSError, trio.TooSlowError) as error:
-        reason = str(error) or type(error).__name__
         raise SettingsError(
-            f"the focus at {settings.focus_url} cannot be reached: {reason}"
+            f"the focus at {settings.focus_url} cannot be reached: {_reason(error)}"
         ) from None
     except ValueError:
         raise SettingsError(f"{settings.focus_url} does not answer like a focus") from None
@@ -154,6 +153,17 @@ async def _enrol(settings: RegionSettings, token: str, csr_pem: bytes) -> dict[s
         raise SettingsError(
             f"the focus refused to enrol this bridge: {why or response.status_code}"
         )
-    if not all(isinstance(reply.get(name), str) for name in ("certificate", "mesh_ca")):
+    wanted = ("certificate", "mesh_ca")
+    if not isinstance(reply, dict) or not all(isinstance(reply.get(each), str) for each in wanted):
         raise SettingsError(f"{settings.focus_url} does not answer like a focus")
-    return {name: reply[name] for name in ("certificate", "mesh_ca")}
+    return {each: reply[each] for each in wanted}
+
+
+def _reason(error: BaseException) -> str:
+    """The first words in its chain of causes: httpx and trio wrap a failed handshake wordlessly."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if str(cause):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

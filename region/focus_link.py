@@ -72,6 +72,7 @@ class FocusLink:
         self._heartbeat = heartbeat
         self._on_message = on_message
         self._outgoing: trio.MemorySendChannel[FromBridge] | None = None
+        self._hang_up: Callable[[], None] = lambda: None
         self._renewal_key: bytes | None = None
         self.dropped: Counter[str] = Counter()
 
@@ -89,8 +90,8 @@ class FocusLink:
             self._outgoing.send_nowait(message)
         except trio.WouldBlock:
             self.dropped["focus_too_slow"] += 1
-            self._outgoing.close()
             self._outgoing = None
+            self._hang_up()
 
     async def run(self) -> None:
         """Stay connected until cancelled; a failure of the focus ends in a log line and a retry."""
@@ -99,7 +100,13 @@ class FocusLink:
             began_s = trio.current_time()
             try:
                 await self._connect()
-            except (OctomeshError, OSError, HandshakeError, ConnectionClosed) as error:
+            except (
+                OctomeshError,
+                OSError,
+                HandshakeError,
+                ConnectionClosed,
+                trio.TooSlowError,  # it did not answer our goodbye
+            ) as error:
                 reason = str(error) or type(error).__name__
                 log.warning("focus-lost", focus=self._settings.focus_url, reason=reason)
             if trio.current_time() - began_s > 2 * MAX_BACKOFF_S:
@@ -154,8 +161,10 @@ class FocusLink:
         send, outgoing = trio.open_memory_channel[FromBridge](OUTGOING_MESSAGES)
         self._outgoing = send
         self._renewal_key = None  # an unanswered request went down with the last connection
+        gone = "it did not take our messages"
         try:
             async with trio.open_nursery() as nursery:
+                self._hang_up = nursery.cancel_scope.cancel
                 nursery.start_soon(self._send_all, socket, outgoing)
                 nursery.start_soon(self._beat)
                 while True:
@@ -175,7 +184,6 @@ class FocusLink:
     ) -> None:
         async for message in outgoing:
             await socket.send_message(FROM_BRIDGE.encode(message))
-        raise PeerGone("it did not take our messages")
 
     async def _beat(self) -> None:
         while True:

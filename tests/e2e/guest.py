@@ -56,7 +56,7 @@ class Guest:
 
     def session(self) -> dict[str, Any]:
         """Empty before the meeting."""
-        return self.page.evaluate("window.octomesh?.session() ?? {}")  # type: ignore[no-any-return]
+        return self.page.evaluate("window.octomesh?.session() ?? {}")
 
     @property
     def region(self) -> str:
@@ -87,7 +87,7 @@ class Guest:
 
     def decoded(self) -> int:
         """Frames of all pictures together, as the browser itself counts them."""
-        return self.page.evaluate(  # type: ignore[no-any-return]
+        return self.page.evaluate(
             """async () => {
               let frames = 0;
               for (const connection of spy.connections) {
@@ -101,7 +101,7 @@ class Guest:
 
     def bridge_address(self) -> str:
         """Where this browser's media goes, by its own selected candidate pair."""
-        return self.page.evaluate(  # type: ignore[no-any-return]
+        return self.page.evaluate(
             """async () => {
               const report = await spy.connections.at(-1).getStats();
               for (const [, entry] of report) {

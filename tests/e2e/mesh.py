@@ -126,16 +126,16 @@ class Mesh:
             (regions[link["from"]], regions[link["to"]]): link[figure] for link in state["links"]
         }
 
-    def metric(self, region: str, name: str) -> float:
-        """A metric without labels of that region's bridge, as Prometheus would read it now."""
+    def metrics(self, region: str) -> dict[str, float]:
+        """Those without labels of that region's bridge, all of one moment."""
         port = self.settings.media_port + 10 * REGIONS.index(Region(region)) + 2
         text = self.get(f"http://127.0.0.1:{port}/metrics").text
-        return next(
-            sample.value
+        return {
+            sample.name: sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name == name
-        )
+            if not sample.labels
+        }
 
     def kill(self, process: str) -> float:
         """SIGKILL to `focus` or to a region's bridge; when that was."""

@@ -12,6 +12,8 @@ from tests.e2e.mesh import FRANKFURT, SAO_PAULO, SINGAPORE, Mesh, eventually
 
 ROOM = "one-talks-two-watch"
 SOON_S = 5.0
+A_FEW = 10
+"""Frames: the picture moves."""
 ENOUGH_PACKETS = 200
 """Two seconds of a picture and a voice."""
 
@@ -26,10 +28,8 @@ class Lecture:
 
     def packets(self) -> tuple[float, float]:
         """Media packets into and out of the speaker's bridge, ever."""
-        return (
-            self.mesh.metric(SAO_PAULO, "octomesh_packets_in_total"),
-            self.mesh.metric(SAO_PAULO, "octomesh_packets_out_total"),
-        )
+        metrics = self.mesh.metrics(SAO_PAULO)
+        return metrics["octomesh_packets_in_total"], metrics["octomesh_packets_out_total"]
 
     def flow(self) -> tuple[float, float]:
         """Packets into and out of it while so many come in as are enough."""
@@ -70,7 +70,7 @@ def test_a_source_with_two_receivers_behind_one_trunk_crosses_it_once(lecture: L
     print(f"{packets_in:.0f} packets in, {packets_out:.0f} out")
     assert packets_out / packets_in == pytest.approx(1, abs=0.05)
     for guest, frames in zip(lecture.watchers, before, strict=True):
-        assert guest.received()["Ana"]["framesDecoded"] >= frames + 30
+        assert guest.received()["Ana"]["framesDecoded"] >= frames + A_FEW
     assert lecture.mesh.links("sources_in")[FRANKFURT, SAO_PAULO] == 2
 
 
@@ -81,7 +81,7 @@ def test_what_only_one_of_them_wants_still_crosses(lecture: Lecture) -> None:
     frames = dan.received()["Ana"]["framesDecoded"]
     packets_in, packets_out = lecture.flow()
     assert packets_out / packets_in == pytest.approx(1, abs=0.05)
-    assert dan.received()["Ana"]["framesDecoded"] >= frames + 30
+    assert dan.received()["Ana"]["framesDecoded"] >= frames + A_FEW
     ben.say({"type": "view", "sources": None})
     expect(ben.tile("Ana", video="on")).to_have_count(1)
 

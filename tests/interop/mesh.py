@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import trio
 from prometheus_client.parser import text_string_to_metric_families
-from trio_websocket import WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from focus.tokens import mint_token
 from region import bridge
@@ -115,6 +115,16 @@ class Mesh:
         port = self.ports.ops_port if region is None else self.bridges[region].ops_port
         response = await self.http.get(f"http://127.0.0.1:{port}/metrics")
         return Metrics(response.raise_for_status().text)
+
+    async def until_crossing(self, count: int) -> None:
+        """Until Frankfurt reports so many sources on their way to Singapore."""
+
+        async def crossing() -> bool:
+            return (await self.metrics(FRANKFURT))(
+                "trunk_sources_out", peer=self.bridges[SINGAPORE].name
+            ) == count
+
+        await until(crossing)
 
     async def state(self) -> dict[str, Any]:
         """What `/api/mesh` says."""
@@ -229,3 +239,9 @@ class Signalling:
                 if message["type"] == wanted:
                     return message
                 assert message["type"] != "error", message
+
+    async def keep_hearing(self) -> None:
+        """Take whatever comes, until the socket closes; else its pings would not be answered."""
+        with suppress(ConnectionClosed):
+            while True:
+                self.heard.append(json.loads(await self.socket.get_message()))

@@ -316,6 +316,7 @@ async def participant(
         async with (
             mesh.websocket("/api/signal") as socket,
             tapping((host, mesh.bridges[region].media_port)) as tap,
+            trio.open_nursery() as nursery,
         ):
             signalling = Signalling(socket)
             await signalling.say(type="join", room=room, name="Guest", region=region)
@@ -324,10 +325,11 @@ async def participant(
             joined = await signalling.hear("joined")
             answer = (await signalling.hear("answer"))["sdp"]
             await loop.call(partial(stack.accept, _through(answer, tap.address)))
+            nursery.start_soon(signalling.keep_hearing)
             if connects:
                 await until_true(lambda: stack.state == "connected")
             yield Participant(id=joined["you"]["id"], stack=stack, tap=tap, signalling=signalling)
-            await loop.call(stack.close)
+            nursery.cancel_scope.cancel()
     finally:
         await loop.call(stack.close)
 

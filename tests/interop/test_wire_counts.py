@@ -66,12 +66,8 @@ async def test_a_picture_crosses_no_more_when_the_last_who_saw_it_has_left(
     async with load(mesh, FRANKFURT, room, SENDER) as sender:
         async with load(mesh, SINGAPORE, room, VIEWER) as viewer:
             await until_shown(sender, viewer)
-
-        async def forgotten() -> bool:
-            metrics = await mesh.metrics(FRANKFURT)
-            return metrics("trunk_sources_out", peer="singapore-1") == 0
-
-        await until(forgotten)
+            await mesh.until_crossing(1)
+        await mesh.until_crossing(0)
         before = await packets(mesh)
         for _ in range(COUNT):
             sender.send(keyframe=True)
