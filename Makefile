@@ -13,7 +13,11 @@ INSTALLED_FOR_TESTS := $(VENV)/.octomesh-test
 INSTALLED_FOR_CLIENT := node_modules/.octomesh
 
 KERNEL := $(wildcard region/kernel/*.pyx region/kernel/*.pxd region/kernel/*.h)
+KERNEL_TESTS := $(wildcard tests/region/test_kernel*.py)
 CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mjs)
+
+FUZZ_RUNS ?= 1000000
+FUZZ_SECONDS ?= 3600
 
 # make up HTTPS_PORT=9443 REGIONS=frankfurt,singapore …
 UP_FLAGS := $(if $(HTTPS_PORT),--https-port $(HTTPS_PORT)) \
@@ -33,12 +37,15 @@ need = @command -v $(1) >/dev/null || { \
 	apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
 	} || $(call fail,no $(1): apt-get install $(2))
 
-.PHONY: help up test lint types client unit bench clean
+.PHONY: help up test lint types client unit sanitize fuzz fuzz-short bench clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
 	@echo "             REGIONS= STATE_DIR= as octomesh up has them"
 	@echo "make test    everything that CI runs: lint, types, client, unit"
+	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make fuzz    a million executions of each parser and of the kernel; FUZZ_RUNS="
+	@echo "             FUZZ_SECONDS= at most of each; fuzz-short is the part that make test runs"
 	@echo "make bench   what a forwarded packet costs"
 	@echo "make clean   remove what was built and installed; meetings' state in .octomesh stays"
 
@@ -61,6 +68,15 @@ client: $(INSTALLED_FOR_CLIENT)
 unit: $(INSTALLED_FOR_TESTS)
 	$(call need,chromium,chromium)
 	$(BIN)/python -m pytest
+
+sanitize: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m tests.fuzz.sanitized -m pytest -p tests.fuzz.sanitized $(KERNEL_TESTS)
+
+fuzz: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m tests.fuzz all --runs $(FUZZ_RUNS) --seconds $(FUZZ_SECONDS)
+
+fuzz-short: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m pytest tests/fuzz
 
 bench: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m benchmarks.fanout

@@ -6,141 +6,26 @@ that has formed (§5.5 only stops adding to it), as a bridge can send less from 
 next, and retreat when feedback stays away.
 """
 
-from collections import deque
 from operator import attrgetter
 
+from region.loss_bound import LOW_LOSS, LossBound
+from region.path_measures import RATE_WINDOW_US, QueueDelay, RateWindow
 from region.probing import ProbePlan, Prober
 from region.rate_control import RateControl
 from region.sent import PacketResult
 from region.trendline import Trendline, Usage
 
-RATE_WINDOW_US = 500_000
-"""§5.5: the incoming rate is measured over half a second to one second."""
 ALR_SHARE = 0.65
 """Who sends less of the estimate than this is limited by what there is to send, not by the path."""
-LOSS_WINDOW_S = 1.0
-LOSS_WINDOW_PACKETS = 20
-LOW_LOSS, HIGH_LOSS = 0.02, 0.10
-"""§6: below the first the rate may grow, above the second it shrinks."""
 SILENCE_S = 1.0
 """So long after the first unanswered packet something is wrong."""
 
-_LOSS_GROWTH_A_SECOND = 1.08
-_LOSS_BACKOFF_INTERVAL_S = 0.3
 _SILENCE_BACKOFF = 0.8
 _SILENCE_INTERVAL_S = 0.5
-_BASE_DELAY_US = 10_000_000
 _STANDING_QUEUE_S = 0.05
 _DRAIN_S = 0.6
 _MIN_DRAIN = 0.4
 _REAL_QUEUE_S = 0.1
-
-
-class RateWindow:
-    """Bits per second over the last half second of whatever clock its times are from."""
-
-    def __init__(self) -> None:
-        self._amounts: deque[tuple[int, int]] = deque()
-        self._total_bytes = 0
-        self._since_us: int | None = None
-        self._last_us = 0
-
-    def add(self, size_bytes: int, time_us: int) -> None:
-        """So many bytes at this time; times may come a little out of order."""
-        if self._since_us is None or abs(time_us - self._last_us) > 4 * RATE_WINDOW_US:
-            self._amounts.clear()
-            self._total_bytes = 0
-            self._since_us = self._last_us = time_us
-        self._last_us = max(self._last_us, time_us)
-        self._amounts.append((time_us, size_bytes))
-        self._total_bytes += size_bytes
-
-    def bps(self, now_us: int | None = None) -> float | None:
-        """None before the first full window; by default as of the latest amount."""
-        end_us = self._last_us if now_us is None else now_us
-        if self._since_us is None or end_us - self._since_us < RATE_WINDOW_US:
-            return None
-        amounts = self._amounts
-        while amounts and amounts[0][0] <= end_us - RATE_WINDOW_US:
-            self._total_bytes -= amounts.popleft()[1]
-        return self._total_bytes * 8e6 / RATE_WINDOW_US
-
-
-class QueueDelay:
-    """How long packets wait now, over the shortest one-way delay of the last ten seconds or so."""
-
-    def __init__(self) -> None:
-        self._base_us: int | None = None
-        self._next_base_us: int | None = None
-        self._base_from_us = 0
-        self.seconds = 0.0
-
-    def update(self, received: list[PacketResult]) -> None:
-        """The packets of one feedback; their fastest counts, the others waited for their own."""
-        delay_us = min((r.received_us or 0) - r.sent_us for r in received)
-        time_us = received[-1].sent_us
-        if time_us - self._base_from_us > _BASE_DELAY_US:
-            # Two overlapping minima: the clocks drift apart, and routes change.
-            self._base_us, self._next_base_us = self._next_base_us, None
-            self._base_from_us = time_us
-        self._next_base_us = _least(self._next_base_us, delay_us)
-        self._base_us = _least(self._base_us, delay_us)
-        self.seconds = (delay_us - self._base_us) / 1e6
-
-
-def _least(before: int | None, value: int) -> int:
-    return value if before is None else min(before, value)
-
-
-class LossBound:
-    """§6: the rate that losses allow; None while they allow any."""
-
-    def __init__(self) -> None:
-        self.bps: float | None = None
-        self.is_high = False
-        self._expected = 0
-        self._lost = 0
-        self._since_s: float | None = None
-        self._updated_s = 0.0
-        self._decreased_s: float | None = None
-
-    def count(self, expected: int, lost: int, now: float) -> float | None:
-        """Packets with known fate; the fraction lost when enough of them are together."""
-        if self._since_s is None:
-            self._since_s = now
-        self._expected += expected
-        self._lost += lost
-        if now - self._since_s < LOSS_WINDOW_S or self._expected < LOSS_WINDOW_PACKETS:
-            return None
-        fraction = max(0, self._lost) / self._expected
-        self._since_s = now
-        self._expected = self._lost = 0
-        return fraction
-
-    def update(self, fraction: float, rate_bps: float, rtt_s: float, now: float) -> None:
-        """A fraction lost while `rate_bps` was allowed."""
-        elapsed_s = min(now - self._updated_s, LOSS_WINDOW_S)
-        self._updated_s = now
-        self.is_high = fraction > HIGH_LOSS
-        if self.is_high:
-            if (
-                self._decreased_s is None
-                or now - self._decreased_s >= _LOSS_BACKOFF_INTERVAL_S + rtt_s
-            ):
-                self.bps = rate_bps * (1 - fraction / 2)
-                self._decreased_s = now
-        elif fraction < LOW_LOSS and self.bps is not None:
-            self.bps *= _LOSS_GROWTH_A_SECOND**elapsed_s
-
-    def raise_to(self, bps: float) -> None:
-        """So much got through."""
-        if self.bps is not None:
-            self.bps = max(self.bps, bps)
-
-    def release(self, rate_bps: float) -> None:
-        """Forget the bound when it has grown above what the delay allows."""
-        if self.bps is not None and self.bps > rate_bps:
-            self.bps = None
 
 
 class BandwidthEstimator:
@@ -206,9 +91,7 @@ class BandwidthEstimator:
         self._unanswered_s = None
         received = [result for result in results if result.received_us is not None]
         late = sum(result.was_lost for result in received)
-        fraction = self._loss.count(
-            len(results) - late, len(results) - len(received) - late, now
-        )
+        fraction = self._loss.count(len(results) - late, len(results) - len(received) - late, now)
         if fraction is not None:
             self._loss.update(fraction, self.estimate_bps, self._rate.rtt_s, now)
         if not received:

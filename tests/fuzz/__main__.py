@@ -16,7 +16,7 @@ from tests.fuzz import sanitized
 from tests.fuzz.engine import HOUSE, SEEDS, WORK
 
 KERNEL = "kernel"
-LOG_LINES = 30
+LOG_LINES = 8
 
 
 def main() -> int:

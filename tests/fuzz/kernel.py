@@ -40,15 +40,14 @@ _SEALED_BYTES = 1_356
 # AddressSanitizer looks, and each of libFuzzer's changes reaches the parser.
 _NO_PROTECTION = struct.pack("iiiiii", 0, 30, 0, 0, 0, 0)
 _KEY = bytes(range(30))
+_SEALED_PROFILE = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
 
 
 def _session(*, inbound: bool, sealed: bool) -> Session:
     policy = Policy(
         key=_KEY,
         ssrc_type=Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND,
-        srtp_profile=(
-            Policy.SRTP_PROFILE_AEAD_AES_128_GCM if sealed else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
-        ),
+        srtp_profile=_SEALED_PROFILE if sealed else Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
     )
     if not sealed:
         for part in (policy._policy.rtp, policy._policy.rtcp):
@@ -155,9 +154,7 @@ class Harness:
         pump.set_extensions(end.transport, _IDS)
         pump.select_address(end.transport, end.address)
         sends = end in self._ends[:2]
-        end.streams = [
-            self._stream(end, ssrc, video) for ssrc, video in (_SSRCS if sends else ())
-        ]
+        end.streams = [self._stream(end, ssrc, video) for ssrc, video in (_SSRCS if sends else ())]
         end.egresses = [
             pump.add_egress(end.transport, ssrc, video=video, trunk=trunk)
             for ssrc, video, trunk in (() if sends else _SLOTS)

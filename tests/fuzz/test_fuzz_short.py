@@ -21,10 +21,12 @@ def parsers() -> Iterator[str]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             inner = node.body if isinstance(node, ast.ClassDef) else [node]
             owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
-            for each in inner:
-                if isinstance(each, ast.FunctionDef) and each.name.endswith("_untrusted"):
-                    if not each.name.startswith("_"):
-                        yield f"{module}.{owner}{each.name}"
+            names = [each.name for each in inner if isinstance(each, ast.FunctionDef)]
+            yield from (f"{module}.{owner}{name}" for name in names if _is_public_parser(name))
+
+
+def _is_public_parser(name: str) -> bool:
+    return name.endswith("_untrusted") and not name.startswith("_")
 
 
 def test_every_parser_of_network_bytes_is_a_fuzz_target() -> None:

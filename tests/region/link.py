@@ -53,9 +53,7 @@ class Link:
             self.queue.popleft()
             self.queued_bytes -= size_bytes
             jitter_us = self.random.randint(0, self.jitter_us)
-            self.arrived_us = max(
-                self.arrived_us, int(done_us) + self.propagation_us + jitter_us
-            )
+            self.arrived_us = max(self.arrived_us, int(done_us) + self.propagation_us + jitter_us)
             left.append((sequence & 0xFFFF, self.arrived_us))
         return left
 
