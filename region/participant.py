@@ -119,6 +119,8 @@ class Participant:
         except BaseException:
             pump.remove_transport(self.transport)
             raise
+        username = f"{local.ufrag}:{offer.ice.ufrag}"
+        pump.answer_checks(self.transport, username.encode(), local.password.encode())
         demux.claim_ufrag(self._ufrag, self._on_stun)
         demux.claim_transport(self.transport, self._on_datagram)
 
@@ -157,7 +159,8 @@ class Participant:
         """Reports and consent: to be called about each second."""
         if not self.connected:
             return
-        if self._ice.silent_for(now) > CONSENT_TIMEOUT_S:
+        by_pump_s = now - self._pump.transport_stats(self.transport).last_consent_s
+        if min(by_pump_s, self._ice.silent_for(now)) > CONSENT_TIMEOUT_S:
             self._ended.set()
         else:
             self._send_report(now)

@@ -182,8 +182,9 @@ def parse_compound_untrusted(data: bytes) -> tuple[RtcpPacket, ...]:
 
 
 def _without_padding_untrusted(body: bytes) -> bytes:
+    # RFC 3550 §6.4.1 wants a multiple of four, but libwebrtc pads feedback by one to three.
     padding = body[-1] if body else 0
-    if padding == 0 or padding % 4 or padding > len(body):
+    if not 1 <= padding <= len(body):
         raise MalformedError("RTCP padding")
     return body[:-padding]
 

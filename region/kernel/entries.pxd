@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from region.kernel.consent cimport Consent
 from region.kernel.history cimport EPOCHS, Epoch, History, Sent
 from region.kernel.repair cimport Gaps
 from region.kernel.system cimport aligned_alloc, socket_address, socklen_t
@@ -52,6 +53,8 @@ cdef struct Transport:
     int addresses
     uint32_t rtcp_ssrc[MAX_RTCP_SSRCS]
     int rtcp_ssrcs
+    Consent *consent  # NULL while Python answers all checks
+    int64_t consent_ns  # when the pump last answered one
     int64_t rtt_ns  # when to ask again for what is missing
     uint8_t canonical_payload[128]  # by wire payload type; NO_PAYLOAD where unknown
     uint8_t wire_payload[128]

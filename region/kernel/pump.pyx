@@ -17,6 +17,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from pylibsrtp._binding import ffi, lib
 
+from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *
 from region.kernel.flow cimport begin, observe, remember, unlist
 from region.kernel.history cimport *
@@ -247,6 +248,10 @@ cdef class Pump(Tables):
         address_key(address, &key)
         transport = map_get(&self.by_address, &key)
         if data[0] < 4:
+            if transport != NONE and self._answer_consent(
+                self.transports[transport], address, now_ns, data, length
+            ):
+                return
             self._queue(KIND_STUN, transport, address, now_ns, data, length)
         elif 20 <= data[0] < 64 or 128 <= data[0] < 192:
             if transport == NONE:
@@ -259,6 +264,27 @@ cdef class Pump(Tables):
                 self._receive_media(transport, now_ns, data, length)
         else:
             self.counter[DROPPED_UNKNOWN_PROTOCOL] += 1
+
+    cdef bint _answer_consent(
+        self, Transport *transport, const uint8_t *address, int64_t now_ns, uint8_t *data,
+        int length,
+    ) noexcept nogil:
+        """Whether the datagram did no more than renew consent, and has been answered."""
+        cdef uint8_t response[MAX_RESPONSE_BYTES]
+        if (
+            transport.consent == NULL or transport.to_length == 0
+            or memcmp(address, transport.selected, ADDRESS_BYTES)
+            or not renews_consent(transport.consent, data, length)
+        ):
+            return False
+        transport.consent_ns = now_ns
+        self.counter[CONSENTS] += 1
+        length = write_consent(transport.consent, data, address, response)
+        sendto(
+            self.fd, response, length, MSG_DONTWAIT, <sockaddr *>&transport.to,
+            transport.to_length,
+        )
+        return True
 
     cdef void _queue(
         self, int kind, uint32_t transport, const uint8_t *address, int64_t now_ns,

@@ -42,6 +42,8 @@ class TransportStats(NamedTuple):
     bytes_out: int
     last_packet_s: float
     """The last authenticated one."""
+    last_consent_s: float
+    """The last check that the pump answered by itself; 0 before any."""
 
 def pack_address(host: str, port: int) -> bytes:
     """A literal address as the kernel keys it; ValueError when `host` is no literal."""
@@ -72,6 +74,13 @@ class Tables:
 
     def set_srtp(self, transport: int, inbound: object, outbound: object) -> None:
         """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
+
+    def answer_checks(self, transport: int, username: bytes, password: bytes) -> None:
+        """Let the pump answer checks that only renew consent (RFC 7675).
+
+        Those from the selected address with this USERNAME, authentic by `password` and new.
+        All others still come out of `drain`. Credentials that are very long change nothing.
+        """
 
     def set_rtt(self, transport: int, rtt_s: float) -> None:
         """How long to wait for what was asked for before asking again; 5 ms to 1 s."""

@@ -17,6 +17,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pylibsrtp._binding import ffi
 
+from region.kernel.consent cimport MAX_USERNAME, Consent
+from region.kernel.digest cimport BLOCK_BYTES, hmac_key
 from region.kernel.entries cimport *
 from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
 from region.kernel.history cimport history_free
@@ -35,6 +37,7 @@ cdef tuple COUNTER_NAMES = (
     "packets_in",
     "packets_out",
     "datagrams_in",
+    "consents",
     "nacked",
     "repaired",
     "retransmitted",
@@ -93,6 +96,7 @@ class TransportStats(NamedTuple):
     packets_out: int
     bytes_out: int
     last_packet_s: float
+    last_consent_s: float
 
 
 def pack_address(str host, int port):
@@ -119,6 +123,11 @@ def unpack_address(bytes packed):
     else:
         host = socket.inet_ntop(socket.AF_INET6, packed[:16])
     return host, int.from_bytes(packed[16:], "big")
+
+
+cdef inline void free_transport(Transport *transport) noexcept nogil:
+    free(transport.consent)
+    free(transport)
 
 
 cdef inline void free_stream(Stream *stream) noexcept nogil:
@@ -161,7 +170,8 @@ cdef class Tables:
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self.transports_used):
-            free(self.transports[i])
+            if self.transports[i] != NULL:
+                free_transport(self.transports[i])
         for i in range(self.streams_used):
             if self.streams[i] != NULL:
                 free_stream(self.streams[i])
@@ -230,7 +240,7 @@ cdef class Tables:
             fair_release(&self.lock)
         if gone == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
-        free(gone)
+        free_transport(gone)
         self.sessions.pop(transport, None)
 
     def bind_address(self, uint32_t transport, bytes address not None):
@@ -319,6 +329,30 @@ cdef class Tables:
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
         self.sessions[transport] = (inbound, outbound)  # the old pair, if any, is freed now
+
+    def answer_checks(self, uint32_t transport, bytes username not None, bytes password not None):
+        """Let the pump answer checks that do no more than renew consent."""
+        cdef Consent *consent
+        cdef Transport *to
+        cdef int username_length = <int>len(username), password_length = <int>len(password)
+        if username_length > MAX_USERNAME or password_length > BLOCK_BYTES:
+            return  # Python answers these as it does all others
+        consent = <Consent *>calloc(1, sizeof(Consent))
+        if consent == NULL:
+            raise MemoryError
+        memcpy(consent.username, PyBytes_AS_STRING(username), username_length)
+        consent.username_length = username_length
+        hmac_key(&consent.key, <const uint8_t *>PyBytes_AS_STRING(password), password_length)
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL and to.consent == NULL:
+                to.consent = consent
+                consent = NULL
+            fair_release(&self.lock)
+        free(consent)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
 
     def set_rtt(self, uint32_t transport, double rtt_s):
         """How long to wait for what was asked for before asking again."""
@@ -613,7 +647,8 @@ cdef class Tables:
         if of == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
         return TransportStats(
-            copy.packets_in, copy.bytes_in, copy.packets_out, copy.bytes_out, copy.last_ns / 1e9
+            copy.packets_in, copy.bytes_in, copy.packets_out, copy.bytes_out,
+            copy.last_ns / 1e9, copy.consent_ns / 1e9,
         )
 
     def awaiting(self):
