@@ -6,10 +6,8 @@ that has formed (§5.5 only stops adding to it), as a bridge can send less from 
 next, and retreat when feedback stays away.
 """
 
-from operator import attrgetter
-
 from region.loss_bound import LOW_LOSS, LossBound
-from region.path_measures import RATE_WINDOW_US, QueueDelay, RateWindow
+from region.path_measures import BUCKET_US, RATE_WINDOW_US, QueueDelay, RateWindow
 from region.probing import ProbePlan, Prober
 from region.rate_control import RateControl
 from region.sent import PacketResult
@@ -96,20 +94,33 @@ class BandwidthEstimator:
             self._loss.update(fraction, self.estimate_bps, self._rate.rtt_s, now)
         if not received:
             return
-        probed_bps = self._prober.on_results(received)
-        received.sort(key=attrgetter("received_us"))
+        probed_bps = self._prober.on_results(received, now)
         self._follow(received)
         self._decide(probed_bps, now)
         self._loss.release(self._rate.bps)
 
     def _follow(self, received: list[PacketResult]) -> None:
-        """Those who look at single packets; by arrival."""
-        trendline, acked = self._trendline, self._acked
-        for _, size_bytes, sent_us, received_us, _, _ in received:
-            if received_us is not None:
-                trendline.add(sent_us, received_us)
-                acked.add(size_bytes, received_us)
-        self._queue.update(received)
+        """One pass over the single packets, by arrival: it is most of what an estimator costs."""
+        arrivals = sorted(
+            (received_us, sent_us, size_bytes)
+            for _, size_bytes, sent_us, received_us, _, _ in received
+            if received_us is not None
+        )
+        add = self._trendline.add
+        since_us, sent_us, _ = arrivals[0]
+        least_us = since_us - sent_us
+        together_bytes = 0
+        for received_us, sent_us, size_bytes in arrivals:
+            add(sent_us, received_us)
+            if received_us - sent_us < least_us:
+                least_us = received_us - sent_us
+            if received_us - since_us >= BUCKET_US:
+                self._acked.add(together_bytes, since_us)
+                since_us = received_us
+                together_bytes = 0
+            together_bytes += size_bytes
+        self._acked.add(together_bytes, since_us)
+        self._queue.update(least_us, sent_us)
 
     def _decide(self, probed_bps: float | None, now: float) -> None:
         acked_bps = self._acked.bps()

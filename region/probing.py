@@ -92,10 +92,10 @@ class Prober:
         self._next_bps = None
         self._planned_s = now
 
-    def on_results(self, results: Iterable[PacketResult]) -> float | None:
-        """Packets that arrived, by sequence; the rate that a probe measured, when it is complete."""
+    def on_results(self, results: Iterable[PacketResult], now: float) -> float | None:
+        """Packets that arrived, by sequence; the rate that a probe measured, if now complete."""
         plan = self._plan
-        if plan is None:
+        if plan is None or now - self._planned_s >= _TIMEOUT_S:
             return None
         for result in results:
             if result.cluster == plan.cluster:

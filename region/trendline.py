@@ -7,7 +7,6 @@ Kalman filter of §5.3, and the gains of the threshold are those fitted to that 
 
 from collections import deque
 from enum import Enum
-from operator import mul
 
 GROUP_US = 5_000
 """§5.2: packets that were sent within such a time are one group."""
@@ -40,6 +39,39 @@ class Usage(Enum):
     """Queues drain."""
 
 
+class _Line:
+    """The least-squares line through the last points: §5.3's gradient is its slope.
+
+    Sums of integers: they are kept up for ever without an error that grows.
+    """
+
+    __slots__ = ("_points", "_x", "_xx", "_xy", "_y")
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[int, int]] = deque()
+        self._x = self._y = self._xx = self._xy = 0
+
+    def add(self, x: int, y: int) -> None:
+        self._points.append((x, y))
+        self._x += x
+        self._y += y
+        self._xx += x * x
+        self._xy += x * y
+        if len(self._points) > WINDOW_GROUPS:
+            x, y = self._points.popleft()
+            self._x -= x
+            self._y -= y
+            self._xx -= x * x
+            self._xy -= x * y
+
+    def slope(self) -> float | None:
+        """None before there are enough points, or when all are at one time."""
+        if len(self._points) < WINDOW_GROUPS:
+            return None
+        spread = WINDOW_GROUPS * self._xx - self._x * self._x
+        return (WINDOW_GROUPS * self._xy - self._x * self._y) / spread if spread else None
+
+
 class Trendline:
     """The delay trend of one transport."""
 
@@ -54,8 +86,8 @@ class Trendline:
         self._first_sent_us = self._last_sent_us = 0
         self._first_received_us = self._last_received_us = 0
         self._before: tuple[int, int] | None = None
-        self._times_ms: deque[float] = deque(maxlen=WINDOW_GROUPS)
-        self._delays_ms: deque[float] = deque(maxlen=WINDOW_GROUPS)
+        self._line = _Line()
+        self._origin_us: int | None = None
         self._delay_ms = self._smoothed_ms = 0.0
         self._groups = 0
         self._trend = 0.0
@@ -79,7 +111,8 @@ class Trendline:
                 and since_received_us < since_sent_us
                 and received_us - self._first_received_us < _MAX_BURST_US
             ):
-                self._last_sent_us = max(self._last_sent_us, sent_us)
+                if since_sent_us > 0:
+                    self._last_sent_us = sent_us
                 self._last_received_us = received_us
                 return
             else:
@@ -102,24 +135,13 @@ class Trendline:
         self._groups += 1
         self._delay_ms += received_ms - sent_ms
         self._smoothed_ms += (1 - _SMOOTHING) * (self._delay_ms - self._smoothed_ms)
-        now_ms = self._last_received_us / 1_000
-        self._times_ms.append(now_ms)
-        self._delays_ms.append(self._smoothed_ms)
-        trend = self._trend
-        if len(self._times_ms) == WINDOW_GROUPS:
-            trend = self._slope(trend)
-        self._detect(trend, sent_ms, now_ms)
-
-    def _slope(self, otherwise: float) -> float:
-        """§5.3's gradient as the least-squares slope: (rate − capacity) / capacity."""
-        first_ms = self._times_ms[0]
-        times = [time_ms - first_ms for time_ms in self._times_ms]
-        total = sum(times)
-        spread = WINDOW_GROUPS * sum(map(mul, times, times)) - total * total
-        if spread <= 0:
-            return otherwise
-        products = sum(map(mul, times, self._delays_ms))
-        return (WINDOW_GROUPS * products - total * sum(self._delays_ms)) / spread
+        if self._origin_us is None:
+            self._origin_us = self._last_received_us
+        self._line.add(self._last_received_us - self._origin_us, int(self._smoothed_ms * 1e6))
+        slope = self._line.slope()
+        # Delays are in ns and times in µs.
+        trend = self._trend if slope is None else slope / 1_000
+        self._detect(trend, sent_ms, self._last_received_us / 1_000)
 
     def _detect(self, trend: float, sent_ms: float, now_ms: float) -> None:
         """§5.4."""

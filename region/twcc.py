@@ -105,7 +105,7 @@ def _read_chunk_untrusted(
         if not length:
             raise MalformedError("feedback with an empty run")
         if status != _Status.LOST:
-            if end - offset > limit:
+            if len(received) + end - offset > limit:
                 raise MalformedError("feedback with fewer deltas than packets")
             received.extend((each, status) for each in range(offset, end))
         return end
@@ -178,7 +178,12 @@ def build_feedback(feedback: Feedback) -> bytes:
         raise LocalProtocolError("feedback on no packet or from between two reference times")
     try:
         header = struct.pack(
-            "!HHI", feedback.base_sequence, feedback.statuses, reference << 8 | feedback.count
+            "!HHHBB",
+            feedback.base_sequence,
+            feedback.statuses,
+            reference >> 8,
+            reference & 0xFF,
+            feedback.count,
         )
     except struct.error as error:
         raise LocalProtocolError(f"feedback field out of range: {error}") from None

@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1_000_000, help="executions of each target")
     parser.add_argument("--seconds", type=float, default=3_600.0, help="at most, each target")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, default=0, help="of libFuzzer's chance; 0 for any")
     parser.add_argument("--input", type=Path, help="run this file alone")
     options = parser.parse_args()
     chosen = names if options.target == "all" else [options.target]
@@ -34,6 +35,7 @@ def main() -> int:
         chosen.sort(key=KERNEL.__ne__)  # the longest first
     (WORK / "log").mkdir(parents=True, exist_ok=True)
     arguments = ["--runs", str(options.runs), "--seconds", str(options.seconds)]
+    arguments += ["--seed", str(options.seed)]
     if options.input is not None:
         arguments += ["--input", str(options.input.resolve())]
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--input", type=Path)
     options = parser.parse_args()
     run, max_bytes = _kernel() if options.target == "kernel" else _parser(options.target)
@@ -44,6 +45,8 @@ def main() -> None:
     arguments = [
         "octomesh-fuzz",
         f"-max_len={max_bytes}",
+        f"-seed={options.seed}",
+        "-detect_leaks=0",  # the kernel's tests see to that; a fuzzer would after each input
         f"-timeout={MAX_INPUT_S}",
         f"-rss_limit_mb={MAX_RSS_MB}",
         f"-artifact_prefix={findings}/{options.target}-",

@@ -20,7 +20,7 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi
 
 from region.kernel import NO_STREAM, Pump, pack_address, reference
-from relay.errors import LocalProtocolError
+from relay.errors import LocalProtocolError, MalformedError
 from relay.payload import HeaderExtension, PayloadType
 from tests.fuzz.script import Op, records
 
@@ -80,11 +80,16 @@ class _End:
         return pack_address(*self.bound.getsockname())
 
 
-_SSRCS = ((1, True), (2, False), (3, True))
-"""Of the streams of each sender, and whether they are video."""
-_SLOTS = ((0x51, True, False), (0x52, False, False), (0x53, True, True), (0x54, False, True))
+_RTX = 0x10
+"""Added to an SSRC: that of its retransmissions, where there are any."""
+_SSRCS = ((1, True, True), (2, False, True), (3, True, False))
+"""Of the streams of each sender: SSRC, video, with retransmissions."""
+_SLOTS = ((0x61, True, False), (0x62, False, False), (0x43, True, True), (0x44, False, True))
 """Of the egresses of each receiver: SSRC, video, trunk."""
-_NUMBERS = {96: PayloadType.VP8, 111: PayloadType.OPUS}
+_FIRST_SLOT = 0x60
+"""From here on they are clients' slots, whose packets name their source, below are legs."""
+_LEFT = {ssrc + more for ssrc, _, _ in _SLOTS for more in (0, _RTX)}
+_NUMBERS = {number.value: number for number in PayloadType}
 _IDS = {1: HeaderExtension.AUDIO_LEVEL, 20: HeaderExtension.VIDEO_ORIENTATION, 200: 200}
 
 
@@ -113,6 +118,8 @@ class Harness:
         self._indices = count(1)
         self._sent = 0
         self._crossed = False
+        self._missing: list[int] = []
+        self._passed: list[int] = []
         for end in self._ends:
             self._add(end)
         self._connect()
@@ -134,7 +141,10 @@ class Harness:
             return body
         changed = bytearray(body)
         for _ in range(self._random.randrange(3)):
-            changed[self._random.randrange(len(body))] = self._random.randrange(256)
+            at = self._random.randrange(len(body))
+            # Lengths and ids are small numbers: off by one, by a bit, or anything.
+            near = (changed[at] - 1, changed[at] + 1, changed[at] ^ 1 << self._random.randrange(8))
+            changed[at] = self._random.choice((*near, self._random.randrange(256))) & 0xFF
         if self._random.randrange(8) == 0:
             del changed[self._random.randrange(len(body)) :]
         return bytes(changed)
@@ -154,16 +164,21 @@ class Harness:
         pump.set_extensions(end.transport, _IDS)
         pump.select_address(end.transport, end.address)
         sends = end in self._ends[:2]
-        end.streams = [self._stream(end, ssrc, video) for ssrc, video in (_SSRCS if sends else ())]
+        end.streams = [self._stream(end, at) for at in (range(len(_SSRCS)) if sends else ())]
         end.egresses = [
-            pump.add_egress(end.transport, ssrc, video=video, trunk=trunk)
+            pump.add_egress(end.transport, ssrc, video=video, trunk=trunk, rtx_ssrc=ssrc + _RTX)
             for ssrc, video, trunk in (() if sends else _SLOTS)
         ]
 
-    def _stream(self, end: _End, ssrc: int, video: bool) -> int:
-        clock_rate = 90_000 if video else 48_000
+    def _stream(self, end: _End, at: int) -> int:
+        ssrc, video, repaired = _SSRCS[at]
         return self._pump.add_stream(
-            end.transport, ssrc, video=video, clock_rate=clock_rate, csrc=0x100 + ssrc
+            end.transport,
+            ssrc,
+            video=video,
+            clock_rate=90_000 if video else 48_000,
+            csrc=0x100 + ssrc,
+            rtx_ssrc=ssrc + _RTX if repaired else 0,
         )
 
     def _remove(self, end: _End) -> None:
@@ -185,6 +200,10 @@ class Harness:
         match operation:
             case Op.MEDIA:
                 self._send(plain, self._media(body))
+            case Op.RESTORED:
+                self._send(plain, self._retransmission(body))
+            case Op.NACK:
+                self._nack(choice, body)
             case Op.EXACT:
                 self._send(plain, body)
             case Op.SEALED:
@@ -218,9 +237,8 @@ class Harness:
                 self._pump.set_source(egress, [*sender.streams, NO_STREAM][at])
             case Op.STREAM:
                 at = choice % len(_SSRCS)
-                ssrc, video = _SSRCS[at]
                 self._pump.remove_stream(sender.streams[at])
-                sender.streams[at] = self._stream(sender, ssrc, video)
+                sender.streams[at] = self._stream(sender, at)
             case Op.TRANSPORT:
                 self._remove(end)
                 self._add(end)
@@ -263,9 +281,34 @@ class Harness:
         packet[0] = 0x80 | packet[0] & 0x3F
         if 192 <= packet[1] < 224:
             packet[1] ^= 0x80
-        struct.pack_into("!H", packet, 2, next(self._sequences) & 0xFFFF)
+        if packet[2] & 3 == 3:  # a loss
+            self._missing.append(next(self._sequences) & 0xFFFF)
+        self._passed.append(next(self._sequences) & 0xFFFF)
+        struct.pack_into("!H", packet, 2, self._passed[-1])
         struct.pack_into("!I", packet, 8, _SSRCS[packet[11] % len(_SSRCS)][0])
         return bytes(packet)
+
+    def _retransmission(self, body: bytes) -> bytes:
+        packet = bytearray(self._media(body))
+        if len(packet) < 12 or not self._missing:
+            return bytes(packet)
+        wanted = self._missing[body[3] % len(self._missing)]
+        packet[1] = packet[1] & 0x80 | (97 if packet[11] % 2 else 112)
+        packet[11] += _RTX
+        with contextlib.suppress(MalformedError):  # the original's number is first in the payload
+            payload = len(reference.parse_untrusted(bytes(packet)).payload)
+            at = len(packet) - payload
+            packet[at:at] = struct.pack("!H", wanted)
+        return bytes(packet)
+
+    def _nack(self, choice: int, body: bytes) -> None:
+        """By the numbers of packets that may have left, and by any."""
+        receiver = self._ends[2 + choice % 2]
+        self._pump.set_rtt(receiver.transport, choice / 255)
+        wanted = [number << 8 for number in body[1:5]] + self._passed[-(choice % 40) :]
+        with contextlib.suppress(LocalProtocolError):
+            for egress in receiver.egresses:
+                self._pump.retransmit(egress, wanted)
 
     def _rtcp(self, body: bytes) -> bytes:
         """As it would be behind SRTCP's checks: an index that is new (RFC 3711 §3.4)."""
@@ -326,8 +369,8 @@ class Harness:
             return
         for data in arrived:
             packet = reference.parse_untrusted(data)
-            assert packet.ssrc in {ssrc for ssrc, _, _ in _SLOTS}, data.hex()
-            assert data[0] & 15 == (packet.ssrc in (0x51, 0x52)), data.hex()
+            assert packet.ssrc in _LEFT, data.hex()
+            assert data[0] & 15 == (packet.ssrc >= _FIRST_SLOT), data.hex()
 
 
 def _emptied(bound: socket.socket) -> list[bytes]:

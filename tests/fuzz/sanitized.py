@@ -19,6 +19,7 @@ import pytest
 HOUSE = Path(__file__).resolve().parents[2]
 BUILD = HOUSE / "build" / "sanitize"
 LIBRARY = BUILD / "lib"
+SUPPRESSIONS = HOUSE / "tests" / "fuzz" / "leaks.txt"
 _PACKAGE = "region.kernel"
 _UNDER_SANITIZERS = "OCTOMESH_UNDER_SANITIZERS"
 
@@ -48,13 +49,13 @@ def environment() -> dict[str, str]:
     # libasan must be the first; it looks for the C++ runtime when it starts, and atheris's comes
     # later.
     libraries = [_library(name) for name in ("libasan.so", "libubsan.so", "libstdc++.so")]
-    # Leaks: CPython and OpenSSL keep things to the end on purpose; no report would be ours.
-    asan = {"detect_leaks": 0, "strict_string_checks": 1, "detect_stack_use_after_return": 1}
+    asan = {"detect_leaks": 1, "strict_string_checks": 1, "detect_stack_use_after_return": 1}
     ubsan = {"print_stacktrace": 1, "halt_on_error": 1}
     return {
         "LD_PRELOAD": ":".join(libraries),
         "PYTHONMALLOC": "malloc",
         "ASAN_OPTIONS": ":".join(f"{name}={value}" for name, value in asan.items()),
+        "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}:print_suppressions=0",
         "UBSAN_OPTIONS": ":".join(f"{name}={value}" for name, value in ubsan.items()),
         _UNDER_SANITIZERS: "1",
     }

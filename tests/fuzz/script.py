@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 MAX_BODY_BYTES = 2_047
-_OFTEN = 4
-"""Of sixteen operation bytes so many mean MEDIA, the one that gets deepest."""
 
 
 class Op(IntEnum):
@@ -17,6 +15,10 @@ class Op(IntEnum):
 
     MEDIA = 0
     """A packet of a known SSRC with the next sequence number."""
+    RESTORED = 2
+    """As MEDIA, as a retransmission (RFC 4588) of a packet that is missing."""
+    NACK = 3
+    """A receiver asks for packets again."""
     EXACT = 4
     """A datagram that passes authentication, whatever is in it."""
     SEALED = 5
@@ -54,5 +56,5 @@ def records(script: bytes) -> Iterator[tuple[Op, bytes]]:
         number = script[at] % 16
         length = int.from_bytes(script[at + 1 : at + 3], "big") & MAX_BODY_BYTES
         at += 3
-        yield Op(number) if number >= _OFTEN else Op.MEDIA, script[at : at + length]
+        yield Op(number) if number != 1 else Op.MEDIA, script[at : at + length]
         at += length

@@ -1,13 +1,12 @@
 """Makes the seeds in `corpus/` from real messages: `python -m tests.fuzz.seeds`.
 
-They are kept in the repository; this is here for the next format. Certificates differ each
-time, everything else comes out the same.
+They are kept in the repository; this is here for the next format. Certificates and arbitrary
+values differ from time to time. Beside the numbered ones stand `found-…`: what a fuzzer found.
 """
 
 import base64
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, Phase, given, settings
 
 from focus.tokens import mint_token
-from region import rtcp
+from region import rtcp, twcc
 from relay import framing, identity, probe, trunk_messages
 from relay.codec import Codec
 from relay.control import FROM_BRIDGE, FROM_FOCUS, FromBridge, FromFocus
@@ -35,8 +34,9 @@ OFFERS = HOUSE / "tests" / "region" / "offers"
 
 def write(target: str, seeds: Iterable[bytes]) -> None:
     directory = SEEDS / target
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    for made in directory.glob("[0-9]*"):  # what a fuzzer found stays
+        made.unlink()
     for number, data in enumerate(seeds):
         (directory / f"{number:02}").write_bytes(data)
 
@@ -147,6 +147,26 @@ def rtcp_seeds() -> list[bytes]:
     return [*built, bytes(last)]
 
 
+def feedback_seeds() -> list[bytes]:
+    """One-bit and two-bit vectors, runs, and deltas of both sizes."""
+    few = [twcc.Arrival(at, 40 * at) for at in (0, 1, 3, 4, 6)]
+    slow = [twcc.Arrival(at, 1_000 * at) for at in (0, 1, 5)]
+    early = [twcc.Arrival(0, 500), twcc.Arrival(1, 20), twcc.Arrival(30, 21)]
+    run = [twcc.Arrival(at, at) for at in range(40)]
+    return [
+        twcc.build_feedback(
+            twcc.Feedback(
+                base_sequence=65_530,
+                statuses=arrivals[-1].offset + 1 + behind,
+                reference_ticks=3 * twcc.REFERENCE_TICKS,
+                count=255,
+                arrivals=tuple(arrivals),
+            )
+        )
+        for behind, arrivals in ((0, few), (0, slow), (5_000, early), (2, run), (3, few[:1]))
+    ]
+
+
 def rtp_seeds() -> list[bytes]:
     """What a browser sends, then what it may send, with every form of header."""
     level = (1, b"\x8a")
@@ -173,6 +193,16 @@ def rtp_seeds() -> list[bytes]:
             ssrc=1,
             extensions=tuple((number, bytes(16)) for number in range(1, 15)),
         ),
+        # Nothing behind the extensions, so that their end is the datagram's.
+        rtp(sequence=10, timestamp=2, ssrc=1, payload=b"", extensions=((1, b"abc"),)),
+        rtp(
+            sequence=11,
+            timestamp=2,
+            ssrc=1,
+            payload=b"",
+            extensions=((1, b"ab"), (20, b"ab")),
+            two_byte=True,
+        ),
     ]
 
 
@@ -182,10 +212,15 @@ def kernel_seeds() -> list[bytes]:
     plain = [record(Op.MEDIA, packet) for packet in packets]
     exact = [record(Op.EXACT, packet) for packet in packets]
     sealed = [record(Op.SEALED, packet) for packet in packets]
+    lost = [record(Op.MEDIA, packet[:2] + b"\3" + packet[3:]) for packet in packets]
+    restored = [record(Op.RESTORED, packet) for packet in packets]
+    nack = record(Op.NACK, b"\x08\0\1")
     feedback = [record(Op.RTCP, packet) for packet in compounds]
     return [
         *(b"".join(each) for each in (plain, exact, sealed, feedback)),
         b"".join(record(Op.STRANGER, message) for message in (*stun_seeds(), *compounds, b"\x16")),
+        b"".join(lost + restored),
+        b"".join(lost[:2] + plain[1:6]) + nack + restored[0] + nack,
         plain[0] + record(Op.SOURCE, b"\0\2") + sealed[0] + record(Op.SOURCE, b"\0\0") + plain[0],
         plain[0] + record(Op.STREAM, b"\0") + plain[0] + record(Op.TRANSPORT, b"\1") + sealed[0],
         record(Op.MAPS, bytes(range(1, 31))) + b"".join(plain),
@@ -264,6 +299,7 @@ def main() -> None:
     write("stun", stun_seeds())
     write("offer", [shortened(path.read_bytes()) for path in sorted(OFFERS.iterdir())])
     write("rtcp", rtcp_seeds())
+    write("transport-feedback", feedback_seeds())
     write("rtp-reference", rtp_seeds())
     write("signalling", signalling_seeds())
     write("kernel", kernel_seeds())

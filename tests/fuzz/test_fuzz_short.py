@@ -43,6 +43,7 @@ def test_every_target_has_a_few_seeds() -> None:
 
 def test_a_short_fuzz_finds_nothing() -> None:
     command = [sys.executable, "-m", "tests.fuzz", "all"]
-    command += ["--runs", str(RUNS), "--seconds", str(SECONDS)]
+    # The same chance each time: what is new today is the tree, and the long run takes any.
+    command += ["--runs", str(RUNS), "--seconds", str(SECONDS), "--seed", "1"]
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
