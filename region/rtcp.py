@@ -106,7 +106,7 @@ class Bye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """RFC 3550 §6.7; `name` is four ASCII characters, `data` a multiple of four bytes."""
+    """RFC 3550 §6.7; `name` is four ASCII characters, `data` we send in multiples of four bytes."""
 
     subtype: int
     ssrc: Ssrc

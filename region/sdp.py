@@ -24,6 +24,7 @@ _MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 _EXTENSIONS = {uri: extension for extension, uri in EXTENSION_URIS.items()}
 _ONE_BYTE_IDS = range(1, 15)  # RFC 8285 §4.2; we do not answer extmap-allow-mixed
 _OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
+_TRANSPORT_CC = "transport-cc"
 _FEEDBACK = ("ccm fir", "nack", "nack pli")
 _NAMES = {
     SourceKind.MICROPHONE: "microphone",
@@ -198,15 +199,19 @@ class _Settled:
         ]
         if section.rtcp_rsize:
             lines.append("a=rtcp-rsize")
+        counted = False
         for wire_id, uri in section.extensions:
             if self._settle_extension(wire_id, uri, direction):
                 lines.append(f"a=extmap:{wire_id} {uri}")
+                counted |= uri == EXTENSION_URIS[HeaderExtension.TRANSPORT_SEQUENCE]
         if codec.canonical is PayloadType.OPUS:
             lines.append(f"a=rtpmap:{codec.number} opus/48000/2")
             lines.append(f"a=fmtp:{codec.number} {_OPUS_PARAMETERS}")
         else:
             lines.append(f"a=rtpmap:{codec.number} VP8/90000")
         feedback = [each for each in _FEEDBACK if each in codec.feedback]
+        if counted and _TRANSPORT_CC in codec.feedback:
+            feedback.append(_TRANSPORT_CC)
         if rtx is not None:
             lines.append(f"a=rtpmap:{rtx.number} rtx/{codec.clock_rate}")
             lines.append(f"a=fmtp:{rtx.number} apt={codec.number}")
@@ -252,6 +257,8 @@ class _Settled:
         extension = _EXTENSIONS.get(uri)
         if extension is None:
             return False
+        if extension is HeaderExtension.TRANSPORT_SEQUENCE and direction is not Direction.RECVONLY:
+            return False  # what we send is not numbered yet
         known = {canonical: number for number, canonical in self.extensions.items()}
         if known.get(extension, wire_id) != wire_id:
             return False

@@ -196,7 +196,7 @@ def peer_bridge_of(ssl_object: PeerCertificate) -> BridgeId:
         raise RemoteProtocolError("the peer showed no certificate")
     try:
         bridge, _ = _bridge_untrusted(x509.load_der_x509_certificate(der))
-    except (ValueError, MalformedError) as error:
+    except (ValueError, x509.InvalidVersion, MalformedError) as error:
         raise RemoteProtocolError(f"the peer's certificate is not a bridge's: {error}") from None
     return bridge
 
@@ -210,7 +210,13 @@ def _bridge_untrusted(certificate: x509.Certificate) -> tuple[BridgeId, Region]:
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         key = certificate.public_key()
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm):
+    except (
+        ValueError,
+        TypeError,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        UnsupportedAlgorithm,
+    ):
         raise MalformedError("the certificate lacks what a bridge's has") from None
     if constraints.ca or not {*_USAGES} <= {*usages}:
         raise MalformedError("the certificate is not for a bridge's use")

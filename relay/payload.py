@@ -37,9 +37,14 @@ class HeaderExtension(IntEnum):
 
     AUDIO_LEVEL = 1
     VIDEO_ORIENTATION = 2
+    TRANSPORT_SEQUENCE = 3
+    """Of one transport, which for this project's trunks is none: no bridge forwards it."""
 
 
 EXTENSION_URIS = {
     HeaderExtension.AUDIO_LEVEL: "urn:ietf:params:rtp-hdrext:ssrc-audio-level",  # RFC 6464
     HeaderExtension.VIDEO_ORIENTATION: "urn:3gpp:video-orientation",  # 3GPP TS 26.114
+    HeaderExtension.TRANSPORT_SEQUENCE: (
+        "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+    ),
 }

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from region.kernel.arrivals cimport Arrivals
 from region.kernel.consent cimport Consent
 from region.kernel.history cimport EPOCHS, Epoch, History, Sent
 from region.kernel.repair cimport Gaps
@@ -53,6 +54,8 @@ cdef struct Transport:
     int addresses
     uint32_t rtcp_ssrc[MAX_RTCP_SSRCS]
     int rtcp_ssrcs
+    Arrivals *arrivals  # NULL until one came with a transport-wide number
+    uint32_t arrival_ssrc  # of a stream of it, to name in the feedback
     Consent *consent  # NULL while Python answers all checks
     int64_t consent_ns  # when the pump last answered one
     int64_t rtt_ns  # when to ask again for what is missing
@@ -97,6 +100,7 @@ cdef struct Stream:
     int64_t transit_ticks
     uint32_t jitter_16  # RFC 3550 A.8, times 16
     uint32_t level_16  # RFC 6464, −dBov times 16, averaged
+    uint64_t serial  # no other stream ever has it
     uint32_t rtx_ssrc  # 0 where its sender retransmits nothing
     bint kept  # in `history`, for somebody may ask for it again
     bint gappy  # in the pump's list

@@ -57,12 +57,12 @@ cdef inline bint observe(
 
 
 cdef inline void begin(
-    Egress *egress, const Rtp *rtp, uint32_t clock_rate, int64_t now_ns
+    Egress *egress, const Rtp *rtp, const Stream *stream, int64_t now_ns
 ) noexcept nogil:
     """Join a source to what the receiver got so far: the next sequence number, a time that fits."""
     cdef int64_t elapsed
     if egress.started and not egress.trunk:
-        elapsed = (now_ns - egress.last_ns) // 1000 * clock_rate // 1_000_000
+        elapsed = (now_ns - egress.last_ns) // 1000 * stream.clock_rate // 1_000_000
         if elapsed < 1:
             elapsed = 1
         egress.sequence_offset = <uint16_t>(egress.last_sequence + 1 - rtp.sequence)
@@ -72,6 +72,7 @@ cdef inline void begin(
     egress.epoch += 1
     egress.epochs[egress.epoch % EPOCHS].number = egress.epoch
     egress.epochs[egress.epoch % EPOCHS].stream = egress.stream
+    egress.epochs[egress.epoch % EPOCHS].serial = stream.serial
     egress.epochs[egress.epoch % EPOCHS].timestamp_offset = egress.timestamp_offset
 
 

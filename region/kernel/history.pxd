@@ -32,6 +32,7 @@ cdef struct History:
 
 cdef struct Epoch:
     # How an egress maps one stream, from one switch to the next.
+    uint64_t serial  # the stream's, for its handle may be another's by now
     uint32_t stream
     uint32_t timestamp_offset
     uint8_t number
@@ -79,6 +80,7 @@ cdef inline void history_grow(History *history) noexcept nogil:
     free(history.bytes)
     history.bytes = bigger
     history.room *= 2
+    history.written = 0
     for i in range(KEPT_PACKETS):
         history.index[i].at_ns = 0
 
@@ -97,7 +99,6 @@ cdef inline void history_keep(
         # All that the room holds came since the last time here: was that a second?
         if history.room < MOST_BYTES and not history_spans(history, now_ns):
             history_grow(history)
-            history.written = 0
         at = 0
     memcpy(history.bytes + at, data, length)
     kept = &history.index[sequence % KEPT_PACKETS]

@@ -17,6 +17,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from pylibsrtp._binding import ffi, lib
 
+from region.kernel.arrivals cimport *
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *
 from region.kernel.flow cimport begin, observe, remember, unlist
@@ -56,6 +57,8 @@ cdef enum:
     MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + 160
     MAX_NACKED = 512  # sequence numbers taken of one request
     NACK_TICK_MS = 10
+    MAX_REPORTING = 4096
+    FEEDBACK_TICK_MS = 50
 
     SRTP_AUTH_FAIL = 7
     SRTP_REPLAY_FAIL = 9
@@ -63,6 +66,7 @@ cdef enum:
 
 cdef uint8_t VP8 = PayloadType.VP8
 cdef uint8_t AUDIO_LEVEL = HeaderExtension.AUDIO_LEVEL
+cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
 # By canonical payload type: what carries its retransmissions, and of what they are.
 cdef uint8_t retransmission_payload[128]
 cdef uint8_t original_payload[128]
@@ -111,6 +115,9 @@ cdef class Pump(Tables):
     # Streams of which something is missing.
     cdef uint32_t gappy[MAX_GAPPY]
     cdef int gappy_count
+    # Transports to whose sender feedback is due.
+    cdef uint32_t reporting[MAX_REPORTING]
+    cdef int reporting_count
 
     def __cinit__(self, int fd):
         cdef epoll_event event
@@ -190,7 +197,7 @@ cdef class Pump(Tables):
         cdef uint64_t one = 1
         while not load_acquire(&self.stopping):
             if epoll_wait(
-                self.epoll, events, 2, NACK_TICK_MS if self.gappy_count else -1
+                self.epoll, events, 2, self._patience_ms()
             ) < 0 and errno != EINTR:
                 return errno
             while not load_acquire(&self.stopping):
@@ -204,6 +211,12 @@ cdef class Pump(Tables):
                     break
         return 0
 
+    cdef inline int _patience_ms(self) noexcept nogil:
+        """How long to wait for datagrams when nothing but time may bring work; −1 for ever."""
+        if self.gappy_count:
+            return NACK_TICK_MS
+        return FEEDBACK_TICK_MS if self.reporting_count else -1
+
     cdef int _receive_batch(self) noexcept nogil:
         """How many datagrams it dealt with, or a negative errno."""
         cdef int i, received
@@ -215,7 +228,7 @@ cdef class Pump(Tables):
             if errno != EAGAIN and errno != EINTR:
                 return -errno
             received = 0
-        if received == 0 and self.gappy_count == 0:
+        if received == 0 and self.gappy_count == 0 and self.reporting_count == 0:
             return 0
         now_ns = monotonic_ns()
         fair_acquire(&self.lock)
@@ -228,6 +241,8 @@ cdef class Pump(Tables):
         self._flush()
         if self.gappy_count:
             self._ask_again(now_ns)
+        if self.reporting_count:
+            self._report_arrivals(now_ns)
         fair_release(&self.lock)
         return received
 
@@ -381,6 +396,7 @@ cdef class Pump(Tables):
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return
         self.counter[PACKETS_IN] += 1
+        self._note_arrival(handle, transport, &rtp, now_ns)
         if not observe(stream, &rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
             return
@@ -401,6 +417,68 @@ cdef class Pump(Tables):
             self._forward(
                 stream_handle, stream, stream.egress[i], &rtp, payload, keyframe, now_ns
             )
+
+    cdef void _note_arrival(
+        self, uint32_t handle, Transport *transport, const Rtp *rtp, int64_t now_ns
+    ) noexcept nogil:
+        """Keep for the next feedback when a packet with a transport-wide number came."""
+        cdef int i
+        for i in range(rtp.extensions):
+            if rtp.extension[i].canonical == TRANSPORT_SEQUENCE and rtp.extension[i].length == 2:
+                break
+        else:
+            return
+        if transport.arrivals == NULL:
+            transport.arrivals = <Arrivals *>calloc(1, sizeof(Arrivals))
+            if transport.arrivals == NULL:
+                return
+        transport.arrival_ssrc = rtp.ssrc
+        arrived(transport.arrivals, load16(rtp.extension[i].data), now_ns)
+        if not transport.arrivals.reporting and self.reporting_count < MAX_REPORTING:
+            self.reporting[self.reporting_count] = handle
+            self.reporting_count += 1
+            transport.arrivals.reporting = True
+            transport.arrivals.due_ns = now_ns + FEEDBACK_NS
+        if <uint16_t>(transport.arrivals.end - transport.arrivals.first) >= MAX_STATUSES:
+            transport.arrivals.due_ns = now_ns
+
+    cdef void _report_arrivals(self, int64_t now_ns) noexcept nogil:
+        """Send the feedback that is due."""
+        cdef uint8_t packet[MAX_FEEDBACK_BYTES + 160]
+        cdef int i, kept = 0, length
+        cdef Transport *transport
+        for i in range(self.reporting_count):
+            transport = self.transports[self.reporting[i]]
+            if transport == NULL or transport.arrivals == NULL or not transport.arrivals.reporting:
+                continue
+            if now_ns < transport.arrivals.due_ns:
+                self.reporting[kept] = self.reporting[i]
+                kept += 1
+                continue
+            transport.arrivals.reporting = False
+            while True:
+                length = write_feedback(
+                    transport.arrivals, OWN_SSRC, transport.arrival_ssrc, packet
+                )
+                if length == 0:
+                    break
+                self.counter[FEEDBACKS] += 1
+                self._send_own_rtcp(transport, packet, length)
+        self.reporting_count = kept
+
+    cdef void _send_own_rtcp(
+        self, Transport *transport, uint8_t *packet, int length
+    ) noexcept nogil:
+        """Protect in place and send; `packet` has room for the trailer."""
+        if transport.srtp_out == NULL or transport.to_length == 0:
+            return
+        if srtp_protect_rtcp(transport.srtp_out, packet, &length) != 0:
+            return
+        sendto(
+            self.fd, packet, length, MSG_DONTWAIT, <sockaddr *>&transport.to, transport.to_length
+        )
+        transport.packets_out += 1
+        transport.bytes_out += length
 
     cdef bint _restore(
         self, Transport *transport, Stream *stream, uint8_t **data, int *length
@@ -455,16 +533,10 @@ cdef class Pump(Tables):
                 continue
             transport = self.transports[stream.transport]
             count = gaps_due(&stream.gaps, wanted, now_ns, transport.rtt_ns)
-            if count and transport.srtp_out != NULL and transport.to_length:
+            if count:
                 length = write_nack(packet, OWN_SSRC, stream.ssrc, wanted, count)
-                if srtp_protect_rtcp(transport.srtp_out, packet, &length) == 0:
-                    sendto(
-                        self.fd, packet, length, MSG_DONTWAIT, <sockaddr *>&transport.to,
-                        transport.to_length,
-                    )
-                    transport.packets_out += 1
-                    transport.bytes_out += length
-                    self.counter[NACKED] += count
+                self._send_own_rtcp(transport, packet, length)
+                self.counter[NACKED] += count
             if stream.gaps.count:
                 self.gappy[kept] = self.gappy[i]
                 kept += 1
@@ -495,7 +567,7 @@ cdef class Pump(Tables):
             if egress.stream != NONE:
                 unlist(self.streams[egress.stream], egress)
             egress.stream = stream_handle
-            begin(egress, rtp, stream.clock_rate, now_ns)
+            begin(egress, rtp, stream, now_ns)
         elif egress.behind_switch:
             if <int16_t>(rtp.sequence - egress.switch_sequence) < 0:
                 self.counter[DROPPED_BEFORE_SWITCH] += 1
@@ -577,7 +649,9 @@ cdef class Pump(Tables):
             self.counter[DROPPED_NACK_LIMITED] += 1
             return False
         stream = self.streams[epoch.stream]
-        kept = history_find(&stream.history, sent.origin, now_ns) if stream != NULL else NULL
+        kept = NULL
+        if stream != NULL and stream.serial == epoch.serial:
+            kept = history_find(&stream.history, sent.origin, now_ns)
         if (
             kept == NULL
             or retransmission_payload[kept.payload] == NO_PAYLOAD

@@ -13,6 +13,7 @@ cdef enum:
     PACKETS_OUT
     DATAGRAMS_IN
     CONSENTS
+    FEEDBACKS
     NACKED
     REPAIRED
     RETRANSMITTED
@@ -55,6 +56,7 @@ cdef class Tables:
     cdef Egress **egresses
     cdef uint32_t egresses_used, egresses_free
     cdef Map by_address, by_ssrc
+    cdef uint64_t serials
     # The sessions that C pointers point into; touched by Python only.
     cdef dict sessions
 

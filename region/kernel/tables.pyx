@@ -24,6 +24,7 @@ from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
 from region.kernel.history cimport history_free
 from region.kernel.system cimport *
 from relay.errors import CapacityError, LocalProtocolError
+from relay.payload import HeaderExtension
 
 NO_STREAM = -1
 
@@ -33,11 +34,14 @@ cdef enum:
 
     MAX_AWAITING = 4096  # named at once; the others are at the next look
 
+cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
+
 cdef tuple COUNTER_NAMES = (
     "packets_in",
     "packets_out",
     "datagrams_in",
     "consents",
+    "feedbacks",
     "nacked",
     "repaired",
     "retransmitted",
@@ -126,6 +130,7 @@ def unpack_address(bytes packed):
 
 
 cdef inline void free_transport(Transport *transport) noexcept nogil:
+    free(transport.arrivals)
     free(transport.consent)
     free(transport)
 
@@ -399,7 +404,8 @@ cdef class Tables:
             if not (0 < wire_id < 256 and 0 < canonical_id < 256):
                 raise LocalProtocolError("an extension id is between 1 and 255")
             canonical[<int>wire_id] = canonical_id
-            wire[<int>canonical_id] = wire_id
+            if canonical_id != TRANSPORT_SEQUENCE:  # it means this transport alone
+                wire[<int>canonical_id] = wire_id
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
@@ -442,6 +448,8 @@ cdef class Tables:
             if owner != NULL and not taken:
                 at = _free_place(<void **>self.streams, &self.streams_used, &self.streams_free)
                 if at < MAX_TABLE and self._name_stream(at, &key, &rtx_key if rtx_ssrc else NULL):
+                    self.serials += 1
+                    stream.serial = self.serials
                     self.streams[at] = stream
                     self.streams_free = at + 1
                     if at == self.streams_used:

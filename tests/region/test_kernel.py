@@ -387,7 +387,8 @@ _RIG_SETTINGS = settings(
 @_RIG_SETTINGS
 @given(data=st.data())
 def test_any_packet_is_rewritten_as_the_reference_says(rig: Rig, data: st.DataObject) -> None:
-    ids = {number: (number * 7) % 29 + 1 for number in range(1, 30, 2)}
+    # 3 is the transport-wide number, which no receiver sees.
+    ids = {number: (number * 7) % 29 + 1 for number in range(1, 30, 2) if number != 3}
     sender = rig.peer(extensions={number: number for number in ids})
     receiver = rig.peer(extensions={ids[number]: number for number in ids})
     trunk = rig.peer(extensions={number: number for number in ids})

@@ -191,6 +191,22 @@ def test_a_slot_that_has_switched_still_repeats_what_it_sent_before(rig: Rig) ->
     assert again.timestamp == after.timestamp
 
 
+def test_nobody_is_sent_what_came_by_a_handle_that_was_given_to_another_stream(rig: Rig) -> None:
+    call = Call(rig)
+    call.send(0)
+    before = call.received()
+    rig.pump.remove_stream(call.stream)
+    other, its_receiver = (rig.peer(payload_types={VP8: VP8, VP8_RTX: VP8_RTX}) for _ in range(2))
+    stream = rig.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
+    assert stream == call.stream
+    slot = rig.pump.add_egress(its_receiver.transport, 10, video=True, trunk=False, rtx_ssrc=11)
+    rig.pump.set_source(slot, stream)
+    other.send(rtp(sequence=0, timestamp=3, ssrc=9, payload=KEYFRAME + b"secret"))
+    its_receiver.receive()
+    assert rig.pump.retransmit(call.slot, [before.sequence]) == 0
+    assert rig.dropped() == {"nack_forgotten": 1}
+
+
 @settings(
     deadline=None,
     max_examples=60,
