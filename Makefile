@@ -13,7 +13,7 @@ INSTALLED_FOR_TESTS := $(VENV)/.octomesh-test
 INSTALLED_FOR_CLIENT := node_modules/.octomesh
 
 KERNEL := $(wildcard region/kernel/*.pyx region/kernel/*.pxd region/kernel/*.h)
-KERNEL_TESTS := $(wildcard tests/region/test_kernel*.py)
+KERNEL_TESTS := $(shell grep -l "tests\.region\.rig" tests/region/test_*.py)
 CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mjs)
 
 FUZZ_RUNS ?= 1000000

@@ -5,7 +5,6 @@ The only file that knows all rooms, and it imports each where a command needs it
 (`OCTOMESH_<COMMAND>_<OPTION>`), then the TOML file of `--config`, then defaults.
 """
 
-import json
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,6 @@ import click
 from relay.errors import SettingsError
 
 if TYPE_CHECKING:
-    import httpx
-    from rich.table import Table
-
     from relay.ids import Region
 
 DEFAULT_STATE_DIR = ".octomesh"
@@ -97,7 +94,7 @@ def _port(flag: str, default: int, text: str) -> Callable[[Any], Any]:
 
 
 _https_port = _port("--https-port", 8443, "TCP port of HTTPS.")
-_http_port = _port("--http-port", 8080, "TCP port of plain HTTP, for trials on localhost.")
+_http_port = _port("--http-port", 8080, "TCP port of plain HTTP, on this machine alone.")
 _listen_host = click.option(
     "--listen-host", default="::", show_default=True, help="Address to listen at; :: is all."
 )
@@ -152,16 +149,35 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
 @_state_dir
 @_listen_host
 @_https_port
-@_http_port
+@click.option(
+    "--http-host",
+    default="localhost",
+    show_default=True,
+    help="Address of plain HTTP; localhost is 127.0.0.1 and ::1.",
+)
+@_port("--http-port", 8080, "TCP port of plain HTTP, for a reverse proxy on this host.")
+@click.option(
+    "--certificate",
+    type=_FILE,
+    help="Certificate chain of HTTPS, PEM; default: a self-signed one is made.",
+)
+@click.option("--certificate-key", type=_FILE, help="The private key of --certificate, PEM.")
+@click.option(
+    "--mesh-names",
+    type=click.Choice(["key", "open"]),
+    default="key",
+    show_default=True,
+    help="Who sees names on the mesh page: who shows the operator key, or everybody.",
+)
 @_ops_host
 @_port("--ops-port", 9999, "TCP port of /healthz and /metrics.")
-def focus(**options: Any) -> None:
+def focus(mesh_names: str, **options: Any) -> None:
     """Run the focus and the web server in this process."""
     from relay.logs import configure_logs
     from web.server import run
-    from web.settings import WebSettings
+    from web.settings import MeshNames, WebSettings
 
-    settings = WebSettings(**options)
+    settings = WebSettings(mesh_names=MeshNames(mesh_names), **options)
     configure_logs(process="focus")
     _serve(run, settings)
 
@@ -235,7 +251,9 @@ def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
 @_https_port
 @_http_port
 @_port("--media-port", 10_000, "UDP port of the first bridge; each has ten ports from its first.")
-@click.option("--ops-port", type=_PORT, help="TCP port of the focus's /healthz; media port - 1.")
+@click.option(
+    "--ops-port", type=_PORT, help="TCP port of the focus's /healthz; default: --media-port - 1."
+)
 @click.option(
     "--regions",
     default="sao-paulo,frankfurt,singapore",
@@ -244,17 +262,14 @@ def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
     help="One bridge for each.",
 )
 @_state_dir
-def up(ops_port: int | None, media_port: int, state_dir: Path, **options: Any) -> None:
-    """Run a whole mesh on this machine until Ctrl-C: the focus, and a bridge for each region."""
+def up(state_dir: Path, **options: Any) -> None:
+    """Run a whole mesh on this machine until Ctrl-C.
+
+    That is the focus, and a bridge for each region.
+    """
     from octomesh_up import UpSettings, run
 
-    settings = UpSettings(
-        ops_port=media_port - 1 if ops_port is None else ops_port,
-        media_port=media_port,
-        state_dir=state_dir.absolute(),
-        **options,
-    )
-    _serve(run, settings)
+    _serve(run, UpSettings(state_dir=state_dir.absolute(), **options))
 
 
 @contextmanager
@@ -281,20 +296,21 @@ def _not_imported(*names: str) -> Iterator[None]:
     "--url", default="https://localhost:8443", show_default=True, help="Where the focus answers."
 )
 @click.option("--watch", is_flag=True, help="Print it again each second until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line each time.")
+@click.option("--json", is_flag=True, help="Print JSON, one line each time.")
 @click.option(
     "--ca",
     type=_FILE,
     help="Certificate that vouches for the focus; default: that of .octomesh, if it is there.",
 )
-def matrix(url: str, watch: bool, as_json: bool, ca: Path | None) -> None:
-    """Print the round trip times between all bridges, in ms, as measured on the media path."""
-    import time
+def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
+    """Print the round trip times between all bridges.
 
-    import httpx
+    In ms, as measured on the media path.
+    """
     from rich.console import Console
     from rich.live import Live
 
+    from octomesh_matrix import samples, table
     from web.certificate import CERTIFICATE_FILE
 
     tls = ssl.create_default_context()
@@ -305,78 +321,18 @@ def matrix(url: str, watch: bool, as_json: bool, ca: Path | None) -> None:
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"--ca {ca or local}: {error}") from None
 
-    def samples() -> Iterator[dict[str, dict[str, float | None]]]:
-        with httpx.Client(verify=tls, timeout=5.0) as client:
-            yield rtt_matrix(_mesh(client, url))
-            while watch:
-                time.sleep(1.0)
-                yield rtt_matrix(_mesh(client, url))
-
+    asked = samples(url, tls, watch=watch)
     with suppress(KeyboardInterrupt):
-        if as_json:
-            for sample in samples():
-                click.echo(json.dumps(sample))
+        if json:
+            for sample in asked:
+                click.echo(dumps(sample))
         elif watch:
             with Live() as live:
-                for sample in samples():
-                    live.update(_table(sample), refresh=True)
+                for sample in asked:
+                    live.update(table(sample), refresh=True)
         else:
-            for sample in samples():
-                Console().print(_table(sample))
-
-
-def _mesh(client: "httpx.Client", url: str) -> dict[str, Any]:
-    import httpx
-
-    try:
-        answer = client.get(f"{url.rstrip('/')}/api/mesh").raise_for_status()
-        mesh = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise SettingsError(f"no mesh at {url}: {error}") from None
-    if not isinstance(mesh, dict) or not {"bridges", "links"} <= mesh.keys():
-        raise SettingsError(f"no mesh at {url}: the answer is not octomesh's")
-    return mesh
-
-
-def rtt_matrix(mesh: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """`/api/mesh` as RTT in ms from each bridge to each other, None where none is measured.
-
-    Bridges are called by their region, and by region and id where a region has several.
-    """
-    regions = [bridge["region"] for bridge in mesh["bridges"]]
-    names = {
-        bridge["bridge"]: bridge["region"]
-        if regions.count(bridge["region"]) == 1
-        else f"{bridge['region']} {bridge['bridge']}"
-        for bridge in sorted(mesh["bridges"], key=lambda it: (it["region"], it["bridge"]))
-    }
-    measured = {
-        (link["from"], link["to"]): link["rtt_ms"] if link["up"] else None for link in mesh["links"]
-    }
-    return {
-        name: {
-            other_name: measured.get((bridge, other))
-            for other, other_name in names.items()
-            if other != bridge
-        }
-        for bridge, name in names.items()
-    }
-
-
-def _table(figures: Mapping[str, Mapping[str, float | None]]) -> "Table":
-    from rich.table import Table
-
-    table = Table(title="RTT in ms", caption="from the rows to the columns")
-    table.add_column("from \\ to")
-    for name in figures:
-        table.add_column(name, justify="right")
-    for name, row in figures.items():
-        cells = []
-        for other in figures:
-            rtt_ms = row.get(other)
-            cells.append("" if other == name else "–" if rtt_ms is None else f"{rtt_ms:.1f}")
-        table.add_row(name, *cells)
-    return table
+            for sample in asked:
+                Console().print(table(sample))
 
 
 @cli.command()

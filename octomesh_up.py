@@ -24,7 +24,7 @@ from rich.console import Console
 from focus.tokens import mint_token
 from relay.errors import SettingsError
 from relay.ids import Region
-from relay.ports import WantedPort, check_free
+from relay.ports import LOOPBACK, WantedPort, check_free
 from relay.supervisor import Process, Supervisor
 from web.certificate import CERTIFICATE_FILE
 
@@ -42,8 +42,8 @@ class UpSettings:
     http_port: int
     media_port: int
     """UDP port of the first bridge."""
-    ops_port: int
-    """Of the focus."""
+    ops_port: int | None = None
+    """Of the focus; None is the one below `media_port`."""
     regions: tuple[Region, ...]
     state_dir: Path
     """Absolute."""
@@ -52,6 +52,11 @@ class UpSettings:
     def url(self) -> str:
         """Where browsers and bridges find the web room."""
         return f"https://localhost:{self.https_port}"
+
+    @property
+    def focus_ops_port(self) -> int:
+        """Where the focus answers for its health."""
+        return self.media_port - 1 if self.ops_port is None else self.ops_port
 
     @property
     def logs(self) -> Path:
@@ -128,12 +133,17 @@ def mesh_gap(mesh: Mapping[str, Any], regions: tuple[Region, ...]) -> str | None
 def wanted_ports(settings: UpSettings) -> list[WantedPort]:
     """Every port that the processes of `up` will bind."""
     tcp, udp, inside = socket.SOCK_STREAM, socket.SOCK_DGRAM, "127.0.0.1"
+    below = ", one below --media-port" if settings.ops_port is None else ""
     ops = WantedPort(
-        option="--ops-port", kind=tcp, port=settings.ops_port, host=inside, use="the focus's ops"
+        option="--ops-port",
+        kind=tcp,
+        port=settings.focus_ops_port,
+        host=inside,
+        use=f"the focus's ops{below}",
     )
     ports = [
         WantedPort(option="--https-port", kind=tcp, port=settings.https_port),
-        WantedPort(option="--http-port", kind=tcp, port=settings.http_port),
+        WantedPort(option="--http-port", kind=tcp, port=settings.http_port, host=LOOPBACK),
         ops,
     ]
     for bridge in _bridges(settings):
@@ -168,11 +178,12 @@ def processes(settings: UpSettings) -> list[Process]:
             f"--state-dir={settings.state_dir}",
             f"--https-port={settings.https_port}",
             f"--http-port={settings.http_port}",
-            f"--ops-port={settings.ops_port}",
+            f"--ops-port={settings.focus_ops_port}",
+            "--mesh-names=open",
         ),
         environment=lambda: environment,
         log=settings.logs / "focus.log",
-        health_url=f"http://127.0.0.1:{settings.ops_port}/healthz",
+        health_url=f"http://127.0.0.1:{settings.focus_ops_port}/healthz",
         essential=True,
     )
     return [

@@ -1,14 +1,18 @@
 """Placement: which bridge a participant gets. A pure function of measurements and seats taken.
 
 The `nearest` strategy: an explicit region that has a live bridge, else the region with the
-smallest measured round trip, else the emptiest region; there, the bridge with the fewest
-seats granted. A seat counts from the moment it is granted, so that a burst of joins spreads.
+smallest measured round trip (of those as near as can be told, the emptiest), else the emptiest
+region; there, the bridge with the fewest seats granted. A seat counts from the moment it is
+granted, so that a burst of joins spreads.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay.ids import BridgeId, Region
+
+SAME_RTT_MS = 1.0
+"""Browsers measure in whole milliseconds: closer round trips than this are equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +77,11 @@ def _region(wish: Wish, candidates: tuple[Candidate, ...]) -> Region:
     if wish.region in live:
         assert wish.region is not None
         return wish.region
-    measured = live & wish.rtts_ms.keys()
-    if measured:
-        return min(measured, key=lambda region: (wish.rtts_ms[region], region))
+    near = live
+    if measured := live & wish.rtts_ms.keys():
+        nearest_ms = min(wish.rtts_ms[region] for region in measured)
+        near = {it for it in measured if wish.rtts_ms[it] <= nearest_ms + SAME_RTT_MS}
     seats = dict.fromkeys(live, 0)
     for candidate in candidates:
         seats[candidate.region] += candidate.seats
-    return min(live, key=lambda region: (seats[region], region))
+    return min(near, key=lambda region: (seats[region], region))

@@ -13,40 +13,27 @@ from prometheus_client import CollectorRegistry
 
 from focus.admission import BridgeStream, admit, close_politely
 from focus.authority import CERTIFICATE_LIFETIME_S, load_authority
+from focus.bridge_connection import BridgeConnection
 from focus.core import step
 from focus.events import (
-    BridgeAnswered,
     BridgeLost,
-    BridgeRefused,
     BridgeUp,
     CloseBridge,
     Effect,
     Event,
-    HeartbeatReceived,
     Leave,
-    ParticipantGone,
     Tick,
     ToBridge,
     ToParticipant,
 )
 from focus.metrics import FocusMetrics, StateCollector
 from focus.notices import Joined, Moved
-from focus.registry import Bridge, ConnectionId
+from focus.registry import Bridge, ConnectionId, Registry
 from focus.session import Session
 from focus.state import State
 from focus.tokens import TokenLedger
 from relay.control import (
     CONTROL_VERSION,
-    FROM_BRIDGE,
-    FROM_FOCUS,
-    Allocated,
-    FromBridge,
-    FromFocus,
-    Gone,
-    Heartbeat,
-    Hello,
-    Refused,
-    Renew,
     Renewed,
     Welcome,
 )
@@ -54,10 +41,6 @@ from relay.errors import MalformedError, PeerGone, RemoteProtocolError
 from relay.ids import MAX_PARTICIPANT_ID, BridgeId, ConferenceId, ParticipantId, Region
 
 TICK_S = 0.25
-BRIDGE_BACKLOG = 4_096
-"""Messages for a bridge that does not read: a state for each conference it may have to be told."""
-SEND_TIMEOUT_S = 10.0
-"""A bridge that takes no byte for this long is as good as gone."""
 
 log = structlog.get_logger()
 
@@ -72,14 +55,6 @@ class Enrolled:
     region: Region
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Link:
-    """One bridge's control connection."""
-
-    outgoing: trio.MemorySendChannel[FromFocus]
-    scope: trio.CancelScope
-
-
 class Focus:
     """The global focus of one mesh, with its state in memory and its keys in `state_dir`.
 
@@ -91,10 +66,11 @@ class Focus:
         self._authority = load_authority(state_dir, time.time())
         self._ledger = TokenLedger(state_dir)
         self._enrolling = trio.Lock()
-        self._state = State()
+        # A region whose bridges have not come back yet is no unknown one.
+        self._state = State(registry=Registry(known_regions=self._ledger.regions))
         self._events: deque[Event] = deque()
         self._at_work = False
-        self._links: dict[ConnectionId, _Link] = {}
+        self._links: dict[ConnectionId, BridgeConnection] = {}
         self._connections = itertools.count(1)
         self._sessions: dict[ParticipantId, Session] = {}
         self._last_participant = secrets.randbelow(MAX_PARTICIPANT_ID)
@@ -115,8 +91,8 @@ class Focus:
 
     # Enrolment
 
-    async def enrol(self, token: str, csr_pem: bytes) -> Enrolled:
-        """A certificate for a new bridge, for a token that is spent by it.
+    async def enrol(self, token: str, csr_pem: bytes, region: Region) -> Enrolled:
+        """A certificate for a new bridge of `region`, for a token that is spent by it.
 
         MalformedError or RemoteProtocolError, fit for the operator to read, when token or
         request are not good; the token stays good then.
@@ -124,6 +100,8 @@ class Focus:
         async with self._enrolling:
             now = time.time()
             grant = self._ledger.check_untrusted(token, now)
+            if grant.region != region:
+                raise RemoteProtocolError(f"the token is for region {grant.region}, not {region}")
             certificate_pem = self._authority.issue(
                 csr_pem, grant.bridge, grant.region, now, CERTIFICATE_LIFETIME_S
             )
@@ -150,9 +128,8 @@ class Focus:
             await self._deny(stream, str(error), bridge=None)
             return
         connection = ConnectionId(next(self._connections))
-        outgoing, queue = trio.open_memory_channel[FromFocus](BRIDGE_BACKLOG)
-        outgoing.send_nowait(Welcome(version=CONTROL_VERSION, bridge=bridge, region=region))
-        link = _Link(outgoing=outgoing, scope=trio.CancelScope())
+        link = BridgeConnection(self, stream, bridge, connection)
+        link.tell(Welcome(version=CONTROL_VERSION, bridge=bridge, region=region))
         self._links[connection] = link
         log.info("bridge-up", bridge=bridge, region=region, software=hello.software)
         self.handle(
@@ -168,91 +145,21 @@ class Focus:
                 )
             )
         )
-        reason: str | None = None
         try:
-            with link.scope:
-                reason = await self._converse(stream, queue, bridge, connection)
+            fault = await link.run()
         finally:
             del self._links[connection]
             if self._state.registry.is_current(bridge, connection):
                 self._metrics.lost.inc()
                 log.warning("bridge-lost", bridge=bridge, region=region)
             self.handle(BridgeLost(bridge=bridge, connection=connection))
-        if reason is not None:
-            await self._deny(stream, reason, bridge=bridge)
+        if fault is not None:
+            await self._deny(stream, fault, bridge=bridge)
+        elif link.why_cut_off is not None:
+            await close_politely(stream, link.why_cut_off)
 
-    async def _converse(
-        self,
-        stream: BridgeStream,
-        queue: trio.MemoryReceiveChannel[FromFocus],
-        bridge: BridgeId,
-        connection: ConnectionId,
-    ) -> str | None:
-        """Until the bridge goes (None) or breaks the protocol (how it did)."""
-        fault: str | None = None
-        async with trio.open_nursery() as nursery:
-
-            async def write() -> None:
-                try:
-                    async for message in queue:
-                        with trio.fail_after(SEND_TIMEOUT_S):
-                            await stream.send(FROM_FOCUS.encode(message))
-                except (PeerGone, trio.TooSlowError):
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(write)
-            try:
-                while True:
-                    message = FROM_BRIDGE.decode_untrusted(await stream.receive())
-                    self._take(message, bridge, connection)
-            except PeerGone:
-                pass
-            except (MalformedError, RemoteProtocolError) as error:
-                fault = str(error)
-            nursery.cancel_scope.cancel()
-        return fault
-
-    def _take(self, message: FromBridge, bridge: BridgeId, connection: ConnectionId) -> None:
-        match message:
-            case Heartbeat():
-                self.handle(
-                    HeartbeatReceived(bridge=bridge, connection=connection, heartbeat=message)
-                )
-            case Allocated(request=request, answer=answer):
-                self.handle(
-                    BridgeAnswered(
-                        bridge=bridge, connection=connection, request=request, answer=answer
-                    )
-                )
-            case Refused(request=request, reason=reason):
-                log.warning("offer-refused", bridge=bridge, reason=reason)
-                self.handle(
-                    BridgeRefused(
-                        bridge=bridge, connection=connection, request=request, reason=reason
-                    )
-                )
-            case Gone(conference=conference, participant=participant, reason=reason):
-                log.info(
-                    "transport-ended",
-                    bridge=bridge,
-                    conference=conference,
-                    participant=participant,
-                    reason=reason,
-                )
-                self.handle(
-                    ParticipantGone(
-                        bridge=bridge,
-                        connection=connection,
-                        conference=conference,
-                        participant=participant,
-                    )
-                )
-            case Renew(csr_pem=csr_pem):
-                self._renew(csr_pem, bridge, connection)
-            case Hello():
-                raise RemoteProtocolError("a bridge says hello once")
-
-    def _renew(self, csr_pem: bytes, bridge: BridgeId, connection: ConnectionId) -> None:
+    def renew(self, csr_pem: bytes, bridge: BridgeId, connection: ConnectionId) -> None:
+        """For its connection: a new certificate, if that is the live one."""
         live = self._state.registry.bridges.get(bridge)
         if live is None or live.connection != connection:
             return
@@ -315,18 +222,14 @@ class Focus:
             case ToBridge(bridge=name, message=message):
                 connection = self._state.registry.bridges[name].connection
                 link = self._links[connection]
-                try:
-                    link.outgoing.send_nowait(message)
-                except trio.WouldBlock:
+                if not link.tell(message):
                     self._metrics.slow.labels("bridge").inc()
                     log.warning("bridge-reads-too-slowly", bridge=name)
-                    link.scope.cancel()
-                except (trio.ClosedResourceError, trio.BrokenResourceError):
-                    pass  # its session is ending and says so next
+                    link.cut_off("you read too slowly")
             case CloseBridge(bridge=name, connection=connection, reason=reason):
                 log.warning("bridge-cut-off", bridge=name, reason=reason)
                 if connection in self._links:
-                    self._links[connection].scope.cancel()
+                    self._links[connection].cut_off(reason)
             case ToParticipant(conference=conference, participant=participant, notice=notice):
                 session = self._sessions.get(participant)
                 if session is None:

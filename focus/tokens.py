@@ -6,6 +6,8 @@ expired, so that once means once over restarts. Times are Unix seconds.
 """
 
 import json
+import os
+import pwd
 import secrets
 import time
 from dataclasses import dataclass
@@ -36,9 +38,14 @@ class Grant:
 
 
 def mint_token(state_dir: Path, region: Region, ttl_s: float, *, now_s: float | None = None) -> str:
-    """A new token for one bridge of `region`, good for `ttl_s`; needs no running focus."""
+    """A new token for one bridge of `region`, good for `ttl_s`; needs no running focus.
+
+    SettingsError where the directory is another user's and holds no mesh yet: the secret made
+    there would be one that the focus cannot read.
+    """
     if ttl_s <= 0:
         raise SettingsError(f"a token that is good for {ttl_s} s is good for nothing")
+    _check_owner(state_dir)
     now = time.time() if now_s is None else now_s
     claims = {
         "aud": _AUDIENCE,
@@ -68,6 +75,11 @@ class TokenLedger:
                 self._enrolled = {str(name): int(n) for name, n in ledger["enrolled"].items()}
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise SettingsError(f"{self._path} is damaged: no token can be trusted") from None
+
+    @property
+    def regions(self) -> frozenset[Region]:
+        """Every region that a bridge has ever enrolled for."""
+        return frozenset(map(Region, self._enrolled))
 
     def check_untrusted(self, token: str, now: float) -> Grant:
         """What the token allows; it is not spent by this.
@@ -117,8 +129,34 @@ class TokenLedger:
         self._spent, self._enrolled = spent, enrolled
 
 
+def _check_owner(state_dir: Path) -> None:
+    try:
+        owner = state_dir.stat().st_uid
+        if owner == os.geteuid() or (state_dir / _SECRET_FILE).exists():
+            return
+    except FileNotFoundError:
+        return  # it will be ours
+    except OSError as error:
+        raise SettingsError(f"{state_dir}: {error.strerror}") from None
+    raise SettingsError(
+        f"{state_dir} holds no mesh yet and belongs to {_user(owner)}: "
+        f"run this as that user, or start the focus first"
+    )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
 def _secret(state_dir: Path) -> bytes:
-    secret = create_private(state_dir / _SECRET_FILE, secrets.token_bytes(_SECRET_BYTES))
+    path = state_dir / _SECRET_FILE
+    try:
+        secret = create_private(path, secrets.token_bytes(_SECRET_BYTES))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
     if len(secret) != _SECRET_BYTES:
-        raise SettingsError(f"{state_dir / _SECRET_FILE} is damaged")
+        raise SettingsError(f"{path} is damaged")
     return secret

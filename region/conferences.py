@@ -103,8 +103,9 @@ class Conferences:
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
-                for participant in list(forwarder.participants.values()):
-                    participant.close()
+                # A trunk that goes down after this must not find them any more.
+                for participant in list(forwarder.participants):
+                    forwarder.participants.pop(participant).close()
 
     # From the focus
 

@@ -13,6 +13,7 @@ import httpx
 import structlog
 import trio
 
+from region.reasons import reason_of
 from region.settings import RegionSettings
 from relay.errors import MalformedError, RemoteProtocolError, SettingsError
 from relay.identity import Identity, make_request, valid_until_s, verify_certificate_untrusted
@@ -135,7 +136,7 @@ def _write(path: Path, content: bytes) -> None:
 
 async def _enrol(settings: RegionSettings, token: str, csr_pem: bytes) -> dict[str, str]:
     url = f"{settings.focus_url.rstrip('/')}/api/bridges/enrol"
-    body = {"token": token, "csr": csr_pem.decode()}
+    body = {"token": token, "csr": csr_pem.decode(), "region": settings.region}
     try:
         context = focus_ssl_context(settings)
         with trio.fail_after(ENROL_TIMEOUT_S):
@@ -144,7 +145,7 @@ async def _enrol(settings: RegionSettings, token: str, csr_pem: bytes) -> dict[s
                 reply = response.json()
     except (httpx.HTTPError, OSError, trio.TooSlowError) as error:
         raise SettingsError(
-            f"the focus at {settings.focus_url} cannot be reached: {_reason(error)}"
+            f"the focus at {settings.focus_url} cannot be reached: {reason_of(error)}"
         ) from None
     except ValueError:
         raise SettingsError(f"{settings.focus_url} does not answer like a focus") from None
@@ -157,13 +158,3 @@ async def _enrol(settings: RegionSettings, token: str, csr_pem: bytes) -> dict[s
     if not isinstance(reply, dict) or not all(isinstance(reply.get(each), str) for each in wanted):
         raise SettingsError(f"{settings.focus_url} does not answer like a focus")
     return {each: reply[each] for each in wanted}
-
-
-def _reason(error: BaseException) -> str:
-    """The first words in its chain of causes: httpx and trio wrap a failed handshake wordlessly."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if str(cause):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from math import inf
+from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -20,6 +21,7 @@ from trio_websocket import (
 )
 
 from region.enrolment import IdentityStore, focus_ssl_context
+from region.reasons import NO_WEBSOCKET, reason_of
 from region.settings import RegionSettings
 from relay.control import (
     CONTROL_VERSION,
@@ -105,10 +107,11 @@ class FocusLink:
                 OSError,
                 HandshakeError,
                 ConnectionClosed,
+                *NO_WEBSOCKET,
                 trio.TooSlowError,  # it did not answer our goodbye
             ) as error:
-                reason = str(error) or type(error).__name__
-                log.warning("focus-lost", focus=self._settings.focus_url, reason=reason)
+                focus, reason = self._settings.focus_url, reason_of(error)
+                log.warning("focus-lost", focus=focus, reason=reason)
             if trio.current_time() - began_s > 2 * MAX_BACKOFF_S:
                 backoff_s = FIRST_BACKOFF_S
             await trio.sleep(backoff_s * random.uniform(0.5, 1.0))
@@ -117,6 +120,7 @@ class FocusLink:
     async def _connect(self) -> None:
         base = self._settings.focus_url.rstrip("/")
         url = f"wss{base.removeprefix('https')}/api/bridges/control"
+        opened = False
         with trio.move_on_after(CONNECT_TIMEOUT_S) as timeout:
             async with open_websocket_url(
                 url,
@@ -124,11 +128,30 @@ class FocusLink:
                 max_message_size=MAX_CONTROL_BYTES,
                 disconnect_timeout=1,
             ) as socket:
+                opened = True
                 await self._introduce(socket)
                 timeout.deadline = inf
                 await self._converse(socket)
         if timeout.cancelled_caught:
+            if not opened:
+                await self._shake_hands()
             raise PeerGone(f"no welcome within {CONNECT_TIMEOUT_S:.0f} s")
+
+    async def _shake_hands(self) -> None:
+        """Raise what is wrong with the focus's TLS, which trio-websocket waits out in silence."""
+        url = urlsplit(self._settings.focus_url)
+        assert url.hostname is not None
+        context = focus_ssl_context(self._settings)
+        with trio.move_on_after(CONNECT_TIMEOUT_S):
+            stream = await trio.open_ssl_over_tcp_stream(
+                url.hostname, url.port or 443, ssl_context=context, https_compatible=True
+            )
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError as error:
+                raise PeerGone(reason_of(error.__cause__ or error)) from None
+            finally:
+                await trio.aclose_forcefully(stream)
 
     async def _introduce(self, socket: WebSocketConnection) -> None:
         challenge = await _receive(socket)
@@ -171,10 +194,12 @@ class FocusLink:
                     message = await _receive(socket)
                     if isinstance(message, Renewed):
                         self._renewed(message)
+                    elif isinstance(message, Denied):
+                        raise RemoteProtocolError(f"the focus denied us: {message.reason}")
                     else:
                         self._on_message(message)
         except* (OctomeshError, ConnectionClosed, OSError) as group:
-            gone = _first_reason(group)  # What is raised in here comes out in a group.
+            gone = reason_of(group)  # What is raised in here comes out in a group.
         finally:
             self._outgoing = None
         raise PeerGone(gone)
@@ -206,10 +231,3 @@ async def _receive(socket: WebSocketConnection) -> FromFocus:
     if isinstance(data, str):
         raise MalformedError("a text frame where msgpack was due")
     return FROM_FOCUS.decode_untrusted(data)
-
-
-def _first_reason(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__

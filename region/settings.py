@@ -41,19 +41,19 @@ class RegionSettings:
             region_of(self.region)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        check_port_numbers({"media-port": self.media_port})
-        check_port_numbers({"relay-port": self.relay_port, "ops-port": self.ops_port})
+        check_port_numbers({"--media-port": self.media_port})
+        check_port_numbers({"--relay-port": self.relay_port, "--ops-port": self.ops_port})
         url = urlsplit(self.focus_url)
         if url.scheme != "https" or not url.hostname or url.query or url.fragment:
             raise SettingsError(
-                f"focus-url {self.focus_url!r} is not like https://meet.example.org"
+                f"--focus-url {self.focus_url!r} is not like https://meet.example.org"
             )
         if self.focus_ca is not None and not self.focus_ca.is_file():
-            raise SettingsError(f"focus-ca {self.focus_ca}: there is no such file")
+            raise SettingsError(f"--focus-ca {self.focus_ca}: there is no such file")
         for address in self.advertise:
             try:
                 ipaddress.ip_address(address)
             except ValueError:
                 raise SettingsError(
-                    f"advertise {address!r} is not an address like 203.0.113.7 or 2001:db8::7"
+                    f"--advertise {address!r} is not an address like 203.0.113.7 or 2001:db8::7"
                 ) from None

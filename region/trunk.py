@@ -178,10 +178,10 @@ class Trunk:
             return
         self._reason = reason
         self._link.close(reason)
-        self._path.close(reason)
         self._scope.cancel()
         self._send_scope.deadline = trio.current_time() + GOODBYE_TIMEOUT_S
         self._unsent.set()
+        self._path.close(reason)
 
     def announce(self, conference: ConferenceId, sources: tuple[RelayedSource, ...]) -> None:
         """All that we can send of the conference; nothing happens while not open."""

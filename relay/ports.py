@@ -3,11 +3,13 @@
 import errno
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.errors import SettingsError
 
 MAX_PORT = 0xFFFF
+LOOPBACK = "localhost"
+"""As a host: this machine alone, 127.0.0.1 and ::1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class WantedPort:
 
 
 def check_port_numbers(ports: Mapping[str, int]) -> None:
-    """SettingsError unless all of these, by option, are ports and no two the same.
+    """SettingsError unless all of these, by option like `--ops-port`, are ports and differ.
 
     0 stands for any free one.
     """
@@ -56,7 +58,25 @@ def check_free(ports: Iterable[WantedPort]) -> None:
                 f"{wanted} is wanted twice: {other.option} and {wanted.option} overlap"
             )
         taken[wanted.kind, wanted.port] = wanted
-        bind(wanted).close()
+        for bound in bind_each(wanted):
+            bound.close()
+
+
+def bind_each(wanted: WantedPort) -> list[socket.socket]:
+    """As `bind`, but `localhost` is a socket for each family of addresses this machine has.
+
+    Port 0 is the same free port in both.
+    """
+    if wanted.host != LOOPBACK:
+        return [bind(wanted)]
+    first = bind(replace(wanted, host="127.0.0.1"))
+    if not _has_ipv6("::1"):
+        return [first]
+    try:
+        return [first, bind(replace(wanted, host="::1", port=first.getsockname()[1]))]
+    except BaseException:
+        first.close()
+        raise
 
 
 def bind(wanted: WantedPort) -> socket.socket:
@@ -65,7 +85,7 @@ def bind(wanted: WantedPort) -> socket.socket:
     SettingsError, naming the option, when it cannot be bound. The caller closes it.
     """
     host = wanted.host
-    if host == "::" and not _has_ipv6():
+    if host == "::" and not _has_ipv6("::"):
         host = "0.0.0.0"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, wanted.kind)
@@ -93,12 +113,12 @@ def refused(wanted: WantedPort, error: OSError) -> SettingsError:
     return SettingsError(f"{wanted} on {wanted.host}: {reason} ({wanted.option})")
 
 
-def _has_ipv6() -> bool:
+def _has_ipv6(host: str) -> bool:
     if not socket.has_ipv6:
         return False
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::", 0))
+            probe.bind((host, 0))
     except OSError:
         return False
     return True

@@ -45,7 +45,9 @@ def parse_settings(text: str, tables: Tables) -> dict[str, dict[str, object]]:
             key = written.replace("-", "_")
             kind = tables[table].get(key)
             if kind is None:
-                raise SettingsError(f"[{table}] has no {written}{_nearest(key, tables[table])}")
+                keys = [known.replace("_", "-") for known in tables[table]]
+                nearest = _nearest(written.replace("_", "-"), keys)
+                raise SettingsError(f"[{table}] has no {written}{nearest}")
             if not _is_of(kind, value):
                 raise SettingsError(f"[{table}] {written} is {kind.value}, not {value!r}")
             values[key] = value

@@ -2,9 +2,11 @@
 
 Knows of a process only its command, its log and where its health is told. A process that dies
 while all are starting ends the start; one that dies later is started again after a pause, and
-given up when it keeps failing.
+given up when it keeps failing. One that does not answer any more is killed, which comes to the
+same; one that answers that it is not healthy is left alone: it may wait for another.
 """
 
+import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,10 @@ from relay.errors import SettingsError
 START_S = 60.0
 """How long all may take until they are ready; a slow machine needs 10."""
 POLL_S = 0.05
+WATCH_S = 1.0
+"""Between two looks at a process that runs."""
+SILENCE_S = 10.0
+"""A process that has not answered for so long will not again."""
 RESTART_PAUSES_S = (0.5, 1.0)
 """Before the first and the second start anew; whoever fails again is given up."""
 SETTLED_S = 30.0
@@ -80,9 +86,12 @@ class Supervisor:
 
     async def keep(self) -> None:
         """Start again what dies, until cancelled; SettingsError when an essential is given up."""
-        async with trio.open_nursery() as nursery:
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=2.0) as client,
+            trio.open_nursery() as nursery,
+        ):
             for process, _ in self._runs.values():
-                nursery.start_soon(self._keep, process)
+                nursery.start_soon(self._keep, process, client)
 
     async def stop(self) -> None:
         """Stop every process, by force after a grace; not to be cancelled."""
@@ -105,12 +114,16 @@ class Supervisor:
                     f"{process.name} {fate(code)}: {words or 'without a word'} ({process.log})"
                 )
 
-    async def _keep(self, process: Process) -> None:
+    async def _keep(self, process: Process, client: httpx.AsyncClient) -> None:
         failures = 0
+        allowed_s = SILENCE_S  # it has been ready
         started_at_s = trio.current_time()
         while True:
             _, child = self._runs[process.name]
-            code = await child.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, process, child, client, allowed_s)
+                code = await child.wait()
+                nursery.cancel_scope.cancel()
             child.close()
             lived_s = trio.current_time() - started_at_s
             failures = 1 if lived_s >= SETTLED_S else failures + 1
@@ -122,7 +135,27 @@ class Supervisor:
             self._say(f"{death}; starting it again in {pause_s} s")
             await trio.sleep(pause_s)
             self._run(process)
-            started_at_s = trio.current_time()
+            started_at_s, allowed_s = trio.current_time(), START_S
+
+    async def _watch(
+        self, process: Process, child: Child, client: httpx.AsyncClient, allowed_s: float
+    ) -> None:
+        """Kill it when it has been silent for `allowed_s`; after its first answer, `SILENCE_S`."""
+        silent_since_s = trio.current_time()
+        while True:
+            await trio.sleep(WATCH_S)
+            asked_at_s = trio.current_time()
+            try:
+                await client.get(process.health_url)
+            except httpx.TransportError:
+                silent_s = trio.current_time() - silent_since_s
+                if silent_s < allowed_s:
+                    continue
+                self._say(f"{process.name} has not answered for {silent_s:.0f} s; killing it")
+                child.send(signal.SIGKILL)
+                return
+            # When it was asked: had we been held up ourselves, that would be no silence of its.
+            silent_since_s, allowed_s = asked_at_s, SILENCE_S
 
     def _give_up(self, process: Process, why: str) -> None:
         self._given_up.add(process.name)

@@ -1,6 +1,7 @@
 """The command line: where settings come from, and what an operator's slips look like."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,12 @@ import pytest
 
 import octomesh
 from focus.tokens import TokenLedger
+from octomesh_matrix import rtt_matrix
+from octomesh_up import UpSettings, wanted_ports
 from relay.errors import SettingsError
+from relay.ports import check_free
+from web.certificate import load_web_certificate
+from web.settings import MeshNames
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -47,6 +53,19 @@ def test_every_command_explains_itself(run: Run, command: tuple[str, ...]) -> No
     assert out.startswith("Usage: octomesh")
 
 
+def test_no_command_is_described_by_half_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("--help")
+    _, _, commands = out.partition("Commands:\n")
+    described = [line.strip() for line in commands.splitlines() if line.strip()]
+    assert len(described) == 5
+    for line in described:
+        assert line.endswith(".")
+        assert not line.endswith("...")
+
+
 def test_settings_come_from_flags_then_environment_then_file_then_defaults(
     run: Run, served: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -58,7 +77,7 @@ def test_settings_come_from_flags_then_environment_then_file_then_defaults(
     assert run("--config", "octomesh.toml", "up", "--https-port", "3001")[0] == 0
     (settings,) = served
     assert (settings.https_port, settings.http_port, settings.media_port) == (3001, 2002, 20_000)
-    assert settings.ops_port == 19_999
+    assert settings.focus_ops_port == 19_999
     assert settings.regions == ("eu", "us")
     assert settings.state_dir == tmp_path / ".octomesh"
 
@@ -72,6 +91,19 @@ def test_the_file_itself_may_be_named_by_the_environment(
     assert (served[0].listen_host, served[0].https_port) == ("127.0.0.1", 443)
 
 
+def test_a_flags_name_is_its_key_in_the_file(run: Run, mesh_url: str, tmp_path: Path) -> None:
+    (tmp_path / "octomesh.toml").write_text(f'[matrix]\njson = true\nurl = "{mesh_url}"\n')
+    code, out, _ = run("--config", "octomesh.toml", "matrix")
+    assert (code, json.loads(out)) == (0, rtt_matrix(MESH))
+
+
+def test_names_on_the_mesh_page_need_a_key_unless_opened(run: Run, served: list[Any]) -> None:
+    run("focus")
+    run("focus", "--mesh-names=open")
+    assert [settings.mesh_names for settings in served] == [MeshNames.KEY, MeshNames.OPEN]
+    assert run("focus", "--mesh-names=all")[0] == 2
+
+
 def test_a_wrong_key_in_the_file_is_one_line_with_the_nearest_right_one(
     run: Run, tmp_path: Path
 ) -> None:
@@ -79,7 +111,7 @@ def test_a_wrong_key_in_the_file_is_one_line_with_the_nearest_right_one(
     code, _, err = run("--config", "octomesh.toml", "up")
     assert (code, err) == (
         1,
-        "octomesh: octomesh.toml: [up] has no https_prot; did you mean https_port?\n",
+        "octomesh: octomesh.toml: [up] has no https_prot; did you mean https-port?\n",
     )
 
 
@@ -111,10 +143,12 @@ REGION = ("region", "--region=eu", "--focus-url=https://meet.example.org")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((*REGION, "--focus-url=http://meet"), "focus-url 'http://meet' is not like https://"),
-        ((*REGION, "--advertise=me.example"), "advertise 'me.example' is not an address like"),
-        ((*REGION, "--relay-port=7", "--ops-port=7"), "ops-port and relay-port are both 7"),
-        (("focus", "--http-port=8443"), "http-port and https-port are both 8443"),
+        ((*REGION, "--focus-url=http://meet"), "--focus-url 'http://meet' is not like https://"),
+        ((*REGION, "--advertise=me.example"), "--advertise 'me.example' is not an address like"),
+        ((*REGION, "--relay-port=7", "--ops-port=7"), "--ops-port and --relay-port are both 7"),
+        (("focus", "--certificate=/dev/null"), "--certificate without --certificate-key: give"),
+        (("focus", "--certificate-key=/dev/null"), "--certificate-key without --certificate: give"),
+        (("focus", "--http-port=8443"), "--http-port and --https-port are both 8443"),
     ],
 )
 def test_settings_that_cannot_work_are_one_line_and_exit_code_1(
@@ -188,7 +222,7 @@ MESH = {
 
 
 def test_the_matrix_has_what_was_measured_and_nothing_else() -> None:
-    assert octomesh.rtt_matrix(MESH) == {
+    assert rtt_matrix(MESH) == {
         "frankfurt eu-1": {"frankfurt eu-2": None, "singapore": 160.24},
         "frankfurt eu-2": {"frankfurt eu-1": None, "singapore": None},
         "singapore": {"frankfurt eu-1": 161.0, "frankfurt eu-2": None},
@@ -230,7 +264,7 @@ def test_matrix_prints_rows_from_and_columns_to_with_a_dash_where_unmeasured(
 
 def test_matrix_prints_json_for_machines(run: Run, mesh_url: str) -> None:
     code, out, _ = run("matrix", "--json", "--url", mesh_url)
-    assert (code, json.loads(out)) == (0, octomesh.rtt_matrix(MESH))
+    assert (code, json.loads(out)) == (0, rtt_matrix(MESH))
 
 
 def test_a_focus_that_does_not_answer_is_one_line(run: Run, mesh_url: str) -> None:
@@ -247,3 +281,38 @@ def test_a_certificate_that_is_none_is_one_line(run: Run, tmp_path: Path) -> Non
     code, _, err = run("matrix", "--ca", "ca.pem", "--url", "https://127.0.0.1:9")
     assert (code, err.count("\n")) == (1, 1)
     assert err.startswith("octomesh: --ca ca.pem: ")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_one_line_that_names_the_way_out(
+    run: Run, tmp_path: Path
+) -> None:
+    made = load_web_certificate(tmp_path / "focus")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(made.certificate, made.key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        code, _, err = run("matrix", "--url", f"https://localhost:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert (code, err.count("\n")) == (1, 1)
+    assert "its certificate cannot be verified (self-signed certificate); give --ca" in err
+
+
+@pytest.mark.parametrize(("given", "use"), [((), ", one below --media-port"), ((9_999,), "")])
+def test_a_clash_on_the_focus_ops_port_says_what_moves_it(given: tuple[int, ...], use: str) -> None:
+    settings = UpSettings(
+        https_port=9_999,
+        http_port=8_080,
+        media_port=10_000,
+        ops_port=given[0] if given else None,
+        regions=(),
+        state_dir=Path("/nowhere"),
+    )
+    with pytest.raises(SettingsError, match="wanted twice") as caught:
+        check_free(wanted_ports(settings))
+    assert str(caught.value) == (
+        f"TCP port 9999 (the focus's ops{use}) is wanted twice: --https-port and --ops-port overlap"
+    )

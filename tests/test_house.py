@@ -1,12 +1,14 @@
 """The rooms import what DESIGN's table allows, and cores stay free of the world."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import Distribution, Extension
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -16,7 +18,7 @@ ALLOWED = {
     "focus": {"focus", "relay"},
     "web": {"web", "focus", "relay"},
 }
-OURS = {*ALLOWED, "octomesh", "octomesh_up", "benchmarks", "tests"}
+OURS = {*ALLOWED, "octomesh", "octomesh_matrix", "octomesh_up", "benchmarks", "tests"}
 
 CORES = [
     *("relay/codec.py", "relay/control.py", "relay/errors.py", "relay/framing.py", "relay/ids.py"),
@@ -24,7 +26,7 @@ CORES = [
     *("relay/settings_file.py", "region/conference.py", "region/dtls.py", "region/ice.py"),
     *("region/path.py", "region/rtcp.py", "region/sdp.py", "region/settings.py"),
     *("focus/conference.py", "focus/core.py", "focus/placement.py", "focus/registry.py"),
-    *("focus/routes.py", "web/messages.py", "web/settings.py"),
+    *("focus/routes.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
 ]
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "socket", "select", "subprocess"),
@@ -54,8 +56,9 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
         assert not foreign, f"{path.relative_to(HOUSE)} imports {', '.join(sorted(foreign))}"
 
 
-def test_the_command_lines_second_file_leaves_knowing_all_rooms_to_the_first() -> None:
+def test_the_command_lines_other_files_leave_knowing_all_rooms_to_the_first() -> None:
     assert set(imported(HOUSE / "octomesh_up.py")) & OURS <= {"relay", "focus", "web"}
+    assert set(imported(HOUSE / "octomesh_matrix.py")) & OURS <= {"relay"}
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -72,6 +75,29 @@ def test_only_the_kernel_is_not_python() -> None:
         for path in (HOUSE / room).rglob(f"*.{suffix}")
     }
     assert compiled <= {"region/kernel"}
+
+
+@pytest.mark.filterwarnings("ignore:.*absent from the `packages`")
+def test_what_the_kernel_is_compiled_by_way_of_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A copy, with C that Cython made: the build's own list of files, without compiling.
+    shutil.copy(HOUSE / "pyproject.toml", tmp_path)
+    for name in ("README.md", "LICENSE", "octomesh.py", "octomesh_matrix.py", "octomesh_up.py"):
+        shutil.copy(HOUSE / name, tmp_path)
+    for room in ALLOWED:
+        ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
+        shutil.copytree(HOUSE / room, tmp_path / room, ignore=ignored)
+    (tmp_path / "region/kernel/pump.c").touch()
+    monkeypatch.chdir(tmp_path)
+    kernel = Extension("region.kernel.pump", ["region/kernel/pump.c"])
+    distribution = Distribution({"script_name": "setup.py", "ext_modules": [kernel]})
+    distribution.parse_config_files(["pyproject.toml"])
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    installed = {Path(name).name for *_, names in build.data_files for name in names}
+    assert "pump.pyi" in installed
+    assert not [name for name in installed if name.endswith(".c")]
 
 
 @pytest.mark.parametrize("room", ALLOWED)

@@ -6,7 +6,7 @@ from typing import Annotated
 import trio
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -15,8 +15,10 @@ from starlette.websockets import WebSocket
 
 from focus.service import Focus
 from relay.errors import MalformedError, RemoteProtocolError
+from relay.ids import region_of
 from web.control import serve_bridge
 from web.headers import SecurityHeaders
+from web.mesh_key import MeshKey
 from web.rooms import room_of
 from web.signalling import Browser
 from web.views import mesh_json, regions_json
@@ -30,6 +32,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 class _EnrolRequest(BaseModel):
     token: Annotated[str, Field(min_length=1, max_length=4_096)]
     csr: Annotated[str, Field(min_length=1, max_length=16_384)]
+    region: Annotated[str, Field(min_length=1, max_length=32), AfterValidator(region_of)]
 
 
 class _RevalidatedFiles(StaticFiles):
@@ -41,8 +44,13 @@ class _RevalidatedFiles(StaticFiles):
         return response
 
 
-def create_app(focus: Focus, metrics: CollectorRegistry, static: Path = STATIC) -> FastAPI:
-    """The application on that focus; all of it runs on trio."""
+def create_app(
+    focus: Focus, metrics: CollectorRegistry, mesh_key: MeshKey | None, static: Path = STATIC
+) -> FastAPI:
+    """The application on that focus; all of it runs on trio.
+
+    Without a `mesh_key` everybody is told the names on the mesh page.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(SecurityHeaders)
     malformed = Counter(
@@ -61,8 +69,11 @@ def create_app(focus: Focus, metrics: CollectorRegistry, static: Path = STATIC) 
         return JSONResponse(regions_json(focus.state), headers=_NO_STORE)
 
     @app.get("/api/mesh")
-    async def mesh() -> Response:
-        return JSONResponse(mesh_json(focus.state, trio.current_time()), headers=_NO_STORE)
+    async def mesh(request: Request) -> Response:
+        shown = request.headers.get("Authorization", "")
+        names = mesh_key is None or mesh_key.is_shown_by(shown)
+        view = mesh_json(focus.state, trio.current_time(), names=names)
+        return JSONResponse(view, headers=_NO_STORE)
 
     @app.post("/api/bridges/enrol")
     async def enrol(request: Request) -> Response:
@@ -72,12 +83,16 @@ def create_app(focus: Focus, metrics: CollectorRegistry, static: Path = STATIC) 
                 malformed.labels("enrol").inc()
                 return _refusal(413, f"the request is over {MAX_ENROL_BYTES} bytes")
             wanted = _EnrolRequest.model_validate_json(body)
-            enrolled = await focus.enrol(wanted.token, wanted.csr.encode())
+            enrolled = await focus.enrol(
+                wanted.token, wanted.csr.encode(), region_of(wanted.region)
+            )
         except ClientDisconnect:
             return _refusal(400, "the request was not finished")
         except ValidationError:
             malformed.labels("enrol").inc()
-            return _refusal(400, 'the request has to be {"token": "…", "csr": "PEM"}')
+            return _refusal(
+                400, 'the request has to be {"token": "…", "csr": "PEM", "region": "name"}'
+            )
         except MalformedError as error:
             malformed.labels("enrol").inc()
             return _refusal(400, str(error))

@@ -1,16 +1,18 @@
-"""The web server's own certificate, for where nobody gave it one: self-signed, kept in a directory.
+"""The web server's certificate: one that the operator gives, or a self-signed one of its own.
 
-Browsers ask about it once. RFC 5280, RFC 9525 (names); at most 397 days, as the CA/Browser
+Browsers ask about the latter once. RFC 5280, RFC 9525 (names); at most 397 days, as the CA/Browser
 Forum's Baseline Requirements §6.3.2 had it.
 """
 
 import ipaddress
 import socket
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from focus.private_files import write_private
+from relay.errors import SettingsError
 
 CERTIFICATE_FILE = "web-certificate.pem"
 KEY_FILE = "web-key.pem"
@@ -36,6 +39,31 @@ class WebCertificate:
 
     certificate: Path
     key: Path
+
+
+def given_web_certificate(certificate: Path, key: Path) -> WebCertificate:
+    """The operator's files; SettingsError, one line, unless they are a certificate and its key."""
+    try:
+        shown = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except OSError as error:
+        raise SettingsError(f"--certificate {certificate}: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"--certificate {certificate} holds no certificate in PEM") from None
+    try:
+        own = load_pem_private_key(key.read_bytes(), password=None)
+    except OSError as error:
+        raise SettingsError(f"--certificate-key {key}: {error.strerror}") from None
+    except TypeError:
+        raise SettingsError(f"--certificate-key {key} is encrypted: give it plain") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise SettingsError(f"--certificate-key {key} holds no private key in PEM") from None
+    if own.public_key() != shown.public_key():
+        raise SettingsError(f"--certificate-key {key} is not the key of {certificate}")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise SettingsError(f"--certificate {certificate} cannot be used: {error.reason}") from None
+    return WebCertificate(certificate=certificate, key=key)
 
 
 def load_web_certificate(

@@ -14,10 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from focus.service import Focus
 from relay.ops import Health, serve_ops
-from relay.ports import WantedPort, bind, check_free
+from relay.ports import WantedPort, bind_each, check_free
 from web.app import create_app
-from web.certificate import load_web_certificate
-from web.settings import WebSettings
+from web.certificate import given_web_certificate, load_web_certificate
+from web.mesh_key import MeshKey
+from web.settings import MeshNames, WebSettings
 
 MAX_FRAME_BYTES = 1 << 20
 """On both WebSockets; the largest is a bridge's answer, 200,000 characters of SDP."""
@@ -53,19 +54,24 @@ async def run(
     check_free([ops])
     metrics = CollectorRegistry()
     focus = Focus(settings.state_dir, metrics)
-    certificate = load_web_certificate(settings.state_dir)
-    https = _listener(settings.listen_host, settings.https_port, "--https-port")
+    mesh_key = MeshKey(settings.state_dir) if settings.mesh_names is MeshNames.KEY else None
+    if settings.certificate and settings.certificate_key:
+        certificate = given_web_certificate(settings.certificate, settings.certificate_key)
+    else:
+        certificate = load_web_certificate(settings.state_dir)
+    https = _listeners(settings.listen_host, settings.https_port, "--https-port")
     try:
-        http = _listener(settings.listen_host, settings.http_port, "--http-port")
+        http = _listeners(settings.http_host, settings.http_port, "--http-port")
     except BaseException:
-        https.close()
+        for listener in https:
+            listener.close()
         raise
-    https_port, http_port = https.getsockname()[1], http.getsockname()[1]
+    https_port, http_port = https[0].getsockname()[1], http[0].getsockname()[1]
 
     config = Config()
     config.certfile, config.keyfile = str(certificate.certificate), str(certificate.key)
-    config.bind = [f"fd://{https.detach()}"]  # Hypercorn closes them.
-    config.insecure_bind = [f"fd://{http.detach()}"]
+    config.bind = [f"fd://{listener.detach()}" for listener in https]  # Hypercorn closes them.
+    config.insecure_bind = [f"fd://{listener.detach()}" for listener in http]
     # A WebSocket over HTTP/2 would share its connection's fate and flow control with the page's.
     config.alpn_protocols = ["http/1.1"]
     config.websocket_max_message_size = MAX_FRAME_BYTES
@@ -81,21 +87,23 @@ async def run(
     async with trio.open_nursery() as nursery:
         await nursery.start(focus.run)
         ops_port = await nursery.start(_serve_ops, settings, focus, metrics)
-        await nursery.start(_serve_web, create_app(focus, metrics), config)
+        await nursery.start(_serve_web, create_app(focus, metrics, mesh_key), config)
         log.info("web-up", https_port=https_port, http_port=http_port, ops_port=ops_port)
         task_status.started(
             Listening(https_port=https_port, http_port=http_port, ops_port=ops_port)
         )
 
 
-def _listener(host: str, port: int, option: str) -> socket.socket:
-    """A bound socket whose connections notice a vanished peer."""
-    listener = bind(WantedPort(option=option, kind=socket.SOCK_STREAM, host=host, port=port))
-    # Linux hands both on to accepted connections. Hypercorn sends pings and awaits no pongs, and
-    # it shields its sends from cancellation: TCP has to notice who is gone.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_TIMEOUT_MS)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+def _listeners(host: str, port: int, option: str) -> list[socket.socket]:
+    """Bound sockets whose connections notice a vanished peer."""
+    wanted = WantedPort(option=option, kind=socket.SOCK_STREAM, host=host, port=port)
+    listeners = bind_each(wanted)
+    for listener in listeners:
+        # Linux hands both on to accepted connections. Hypercorn sends pings and awaits no pongs,
+        # and it shields its sends from cancellation: TCP has to notice who is gone.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_TIMEOUT_MS)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listeners
 
 
 async def _serve_ops(

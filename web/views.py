@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from focus.conference import Conference, Member
 from focus.registry import Bridge
 from focus.state import State
 from relay.control import TrunkReport
@@ -27,8 +28,12 @@ def regions_json(state: State) -> list[Json]:
     return [{"region": region, "bridges": regions[region]} for region in sorted(regions)]
 
 
-def mesh_json(state: State, now: float) -> Json:
-    """Bridges, their trunks as each end reports them, and who sits where."""
+def mesh_json(state: State, now: float, *, names: bool) -> Json:
+    """Bridges, their trunks as each end reports them, and who sits where.
+
+    Without `names` a conference is as many seats on their bridges, in the order of joining.
+    """
+    show = _conference if names else _conference_without_names
     taken = state.seats_taken()
     bridges = [bridge for _, bridge in sorted(state.registry.bridges.items())]
     live = state.registry.bridges.keys()
@@ -41,25 +46,46 @@ def mesh_json(state: State, now: float) -> Json:
             for trunk in bridge.heartbeat.trunks
             if trunk.peer in live
         ],
+        "names": names,
+        # By name they would tell a little of their names.
         "conferences": [
+            show(conference)
+            for conference in sorted(
+                state.conferences.values(), key=lambda it: it.conference if names else ""
+            )
+        ],
+    }
+
+
+def _conference(conference: Conference) -> Json:
+    return {
+        "conference": conference.conference,
+        "participants": [
             {
-                "conference": conference.conference,
-                "participants": [
-                    {
-                        "id": member.participant,
-                        "name": member.name,
-                        "region": member.seat.region if member.seat else None,
-                        "bridge": member.seat.bridge if member.seat else None,
-                        "sources": [
-                            source_to_browser(member.participant, source).model_dump()
-                            for source in member.sources
-                        ],
-                    }
-                    for member in conference.members.values()
+                "id": member.participant,
+                "name": member.name,
+                **_seat(member),
+                "sources": [
+                    source_to_browser(member.participant, source).model_dump()
+                    for source in member.sources
                 ],
             }
-            for _, conference in sorted(state.conferences.items())
+            for member in conference.members.values()
         ],
+    }
+
+
+def _conference_without_names(conference: Conference) -> Json:
+    return {
+        "conference": None,
+        "participants": [_seat(member) for member in conference.members.values()],
+    }
+
+
+def _seat(member: Member) -> Json:
+    return {
+        "region": member.seat.region if member.seat else None,
+        "bridge": member.seat.bridge if member.seat else None,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import find_chromium
 from tests.e2e.guest import MEETS_WITHIN_S, Guest, meet
@@ -68,6 +68,41 @@ def test_an_unknown_region_is_refused_in_words(
     guest.page.locator("#rejoin").click()
     guest.until_connected()
     assert guest.region in REGIONS
+
+
+def test_the_mesh_page_asks_for_the_operator_key_where_names_are_hidden(
+    mesh: Mesh, invite: Callable[..., Guest]
+) -> None:
+    seat = {"region": FRANKFURT, "bridge": "frankfurt-1"}
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        names = route.request.headers.get("authorization") == "Bearer right"
+        person = {**seat, "id": 7, "name": "Ana", "sources": []}
+        conference: dict[str, Any] = {"conference": None, "participants": [seat]}
+        if names:
+            conference = {"conference": "standup", "participants": [person]}
+        route.fulfill(json=mesh.state() | {"names": names, "conferences": [conference]})
+
+    page = invite("Ana").page
+    page.route("**/api/mesh", answer)
+    page.goto(f"{mesh.url}/mesh")
+    card = page.locator(".conference")
+    expect(card).to_contain_text("A meeting1 person")
+    expect(card).to_contain_text("frankfurt-1: 1 person")
+    page.locator("#key").fill("wrong")
+    page.locator("#key-form button").click()
+    expect(page.locator("#key-problem")).to_have_text("That is not the operator key of this focus.")
+    page.locator("#key").fill("right")
+    page.locator("#key-form button").click()
+    expect(page.locator("#key-form")).to_be_hidden()
+    expect(card).to_contain_text("standup")
+    expect(card.locator(".seat")).to_have_text("Ana")
+    page.reload()
+    expect(card.locator(".seat")).to_have_text("Ana")
+    assert page.url == f"{mesh.url}/mesh"
+    assert not any("right" in url for url in asked)
 
 
 def matrix(mesh: Mesh, *flags: str) -> str:

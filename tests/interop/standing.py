@@ -11,12 +11,16 @@ import trio
 T = TypeVar("T")
 
 START_S = 30.0
-STOP_S = 30.0
 
 
 @contextmanager
-def standing(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
-    """What `make` makes, entered and left in the thread; what it raises is raised here."""
+def standing(
+    make: Callable[[], AbstractAsyncContextManager[T]], *, stop_s: float = 30.0
+) -> Iterator[T]:
+    """What `make` makes, entered and left in the thread; what it raises is raised here.
+
+    It fails when that does not stop in `stop_s`.
+    """
     made: queue.Queue[tuple[T, trio.lowlevel.TrioToken, trio.Event]] = queue.Queue(1)
     failures: list[BaseException] = []
 
@@ -44,7 +48,7 @@ def standing(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
     finally:
         if thread.is_alive():
             token.run_sync_soon(stop.set)
-        thread.join(STOP_S)
-    assert not thread.is_alive(), "it does not stop"
+        thread.join(stop_s)
+    assert not thread.is_alive(), f"it does not stop within {stop_s:.0f} s"
     if failures:
         raise failures[0]

@@ -349,7 +349,7 @@ async def test_tokens_that_are_wrong_used_or_expired_enrol_nobody(meeting: Meeti
     _, csr_pem = make_request()
 
     async def refused(token: str) -> str:
-        body = {"token": token, "csr": csr_pem.decode()}
+        body = {"token": token, "csr": csr_pem.decode(), "region": FRANKFURT}
         response = await mesh.http.post(f"{mesh.url}/api/bridges/enrol", json=body)
         assert response.status_code in (400, 403), response.text
         return str(response.json()["error"])

@@ -1,10 +1,12 @@
 """What crosses a trunk, counted in the kernels at its two ends."""
 
 from benchmarks.client import Wish
-from tests.interop.load import load, until_shown
+from tests.interop.load import load, until_asked_for_keyframe, until_shown
 from tests.interop.mesh import FRANKFURT, SINGAPORE, Mesh, until
 
 COUNT = 50
+QUIET_S = 0.5
+"""More than the interval at which a bridge asks again."""
 SENDER = Wish(camera=True)
 VIEWER = Wish(video_slots=1)
 LISTENER = Wish(audio_slots=1)
@@ -72,3 +74,19 @@ async def test_a_picture_crosses_no_more_when_the_last_who_saw_it_has_left(
         for _ in range(COUNT):
             sender.send(keyframe=True)
         await until_packets(mesh, before, [COUNT, 0, 0, 0])
+
+
+async def test_who_comes_late_gets_a_keyframe_from_a_sender_on_another_bridge(
+    mesh: Mesh, room: str
+) -> None:
+    async with (
+        load(mesh, FRANKFURT, room, SENDER) as sender,
+        load(mesh, SINGAPORE, room, VIEWER) as viewer,
+    ):
+        await until_shown(sender, viewer)
+        # Once everybody is content nobody asks: the next question is the newcomer's.
+        while await until_asked_for_keyframe(sender, within_s=QUIET_S):
+            sender.send(keyframe=True)
+        async with load(mesh, SINGAPORE, room, VIEWER) as late:
+            assert await until_asked_for_keyframe(sender)
+            await until_shown(sender, late)

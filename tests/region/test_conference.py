@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from region.conference import (
@@ -469,6 +469,7 @@ def any_routes(draw: st.DrawFn) -> dict[BridgeId, tuple[Route, ...]]:
     }
 
 
+@settings(max_examples=40)  # each is some twenty rounds of four bridges
 @given(any_routes(), any_routes())
 def test_whatever_the_routes_bridges_settle_and_nothing_goes_in_circles(
     before: dict[BridgeId, tuple[Route, ...]], after: dict[BridgeId, tuple[Route, ...]]

@@ -201,6 +201,62 @@ async def test_a_denial_is_logged_in_the_words_of_the_focus_and_tried_again(tmp_
         await bridge.welcomed()
 
 
+async def test_a_later_denial_is_logged_in_the_words_of_the_focus(tmp_path: Path) -> None:
+    async with linked(tmp_path) as bridge:
+        connection = await bridge.welcomed()
+        await connection.say(Denied(reason="another connection replaced this one"))
+        await bridge.until_lost("the focus denied us: another connection replaced this one")
+        await bridge.welcomed()
+
+
+async def test_a_closed_connection_is_told_in_words(tmp_path: Path) -> None:
+    async with linked(tmp_path) as bridge:
+        connection = await bridge.welcomed()
+        await connection.socket.aclose()
+        await bridge.until_lost("the focus closed the connection")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "like one (HTTP 502)"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the focus does not answer like one"),
+    ],
+)
+async def test_what_is_no_focus_is_told_in_words_and_dialled_again(
+    tmp_path: Path, nursery: trio.Nursery, answer: bytes, reason: str
+) -> None:
+    dialled = 0
+
+    async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        nonlocal dialled
+        dialled += 1
+        await stream.receive_some()
+        await stream.send_all(answer)
+
+    context, certificate = tls_of(tmp_path)
+    (listener,) = await nursery.start(
+        partial(trio.serve_ssl_over_tcp, host=HOST), serve, 0, context
+    )
+    port = listener.transport_listener.socket.getsockname()[1]
+    link = link_to(settings_for(port, tmp_path / "bridge", focus_ca=certificate), tmp_path)
+    with capture_logs() as logs:
+        nursery.start_soon(link.run)
+        await until(lambda: dialled > 2)
+    assert {each["event"] for each in logs} == {"focus-lost"}
+    assert all(each["reason"].endswith(reason) for each in logs), logs
+    nursery.cancel_scope.cancel()
+
+
+async def test_nobody_there_is_told_in_words(tmp_path: Path, nursery: trio.Nursery) -> None:
+    link = link_to(settings_for(1, tmp_path / "bridge", focus_ca=None), tmp_path)
+    with capture_logs() as logs:
+        nursery.start_soon(link.run)
+        await until(lambda: logs)
+    assert logs[0]["reason"] == "connection refused"
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_focus_of_other_versions_is_told_from_a_broken_one(tmp_path: Path) -> None:
     async with linked(tmp_path) as bridge:
         connection = await bridge.door.next()
@@ -373,4 +429,5 @@ async def test_a_focus_that_nobody_vouches_for_is_told_nothing(
             await until(lambda: len(logs) >= 2)
             nursery.cancel_scope.cancel()
     assert {each["event"] for each in logs} == {"focus-lost"}
+    assert "certificate cannot be verified (self-signed certificate)" in logs[0]["reason"]
     assert door.paths == []

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from relay.errors import SettingsError
-from relay.ports import WantedPort, bind, check_free, check_port_numbers
+from relay.ports import LOOPBACK, WantedPort, bind, bind_each, check_free, check_port_numbers
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
@@ -47,6 +47,29 @@ def test_one_number_serves_for_tcp_and_for_udp() -> None:
     check_free(WantedPort(option="--media-port", kind=kind, port=port) for kind in (TCP, UDP))
 
 
+def test_localhost_is_both_loopback_addresses_and_no_other() -> None:
+    port = free_port()
+    wanted = WantedPort(option="--http-port", kind=TCP, port=port, host=LOOPBACK)
+    bound = bind_each(wanted)
+    assert {each.getsockname()[0] for each in bound} == {"127.0.0.1", "::1"}
+    assert {each.getsockname()[1] for each in bound} == {port}
+    with pytest.raises(SettingsError, match="is in use"):
+        check_free([wanted])
+    for each in bound:
+        each.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_localhost_cannot_be_had_when_one_of_both_is_taken(host: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as other:
+        other.bind((host, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        wanted = WantedPort(option="--http-port", kind=TCP, port=port, host=LOOPBACK)
+        with pytest.raises(SettingsError, match=f"TCP port {port} is in use"):
+            bind_each(wanted)
+
+
 def test_two_uses_of_one_port_are_told_with_both_options() -> None:
     port = free_port()
     with pytest.raises(SettingsError, match="--http-port and --media-port overlap"):
@@ -62,9 +85,9 @@ def test_a_range_that_runs_past_the_last_port_is_told() -> None:
 
 
 def test_port_numbers_are_in_range_and_differ() -> None:
-    check_port_numbers({"relay-port": 10_001, "ops-port": 10_002})
-    check_port_numbers({"relay-port": 0, "ops-port": 0})
-    with pytest.raises(SettingsError, match="ops-port and relay-port are both 10001"):
-        check_port_numbers({"relay-port": 10_001, "ops-port": 10_001})
-    with pytest.raises(SettingsError, match="ops-port 65536 is not a port"):
-        check_port_numbers({"ops-port": 65_536})
+    check_port_numbers({"--relay-port": 10_001, "--ops-port": 10_002})
+    check_port_numbers({"--relay-port": 0, "--ops-port": 0})
+    with pytest.raises(SettingsError, match="--ops-port and --relay-port are both 10001"):
+        check_port_numbers({"--relay-port": 10_001, "--ops-port": 10_001})
+    with pytest.raises(SettingsError, match="--ops-port 65536 is not a port"):
+        check_port_numbers({"--ops-port": 65_536})

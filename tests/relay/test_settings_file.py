@@ -33,9 +33,9 @@ def test_values_come_by_table_with_dashes_or_underscores() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[up]\nhttps_prot = 1", r"^\[up\] has no https_prot; did you mean https_port\?$"),
-        ("[up]\nzzz = 1", r"^\[up\] has no zzz; there are https_port, regions$"),
-        ('[region]\ntoken = "x"', r"has no token; did you mean token_file\?$"),
+        ("[up]\nhttps_prot = 1", r"^\[up\] has no https_prot; did you mean https-port\?$"),
+        ("[up]\nzzz = 1", r"^\[up\] has no zzz; there are https-port, regions$"),
+        ('[region]\ntoken = "x"', r"has no token; did you mean token-file\?$"),
         ("[upp]\n", r"^there is no table \[upp\]; did you mean up\?$"),
         ("up = 3", r"^up is a table"),
         ("https_port = 3", r"^there is no table \[https_port\]"),

@@ -6,10 +6,12 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import trio
 
+from relay import supervisor
 from relay.errors import SettingsError
 from relay.supervisor import Process, Supervisor
 
@@ -129,6 +131,42 @@ async def test_one_that_is_killed_later_is_started_again(
         while victim.pid in {child.pid for child in children_with("'a2'")} or stage.starts < 2:  # noqa: ASYNC110
             await trio.sleep(0.02)
     assert len(children_with("'a2'")) == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that silence takes no test's time."""
+    monkeypatch.setattr(supervisor, "WATCH_S", 0.05)
+    monkeypatch.setattr(supervisor, "SILENCE_S", 0.5)
+
+
+async def test_one_that_freezes_is_killed_and_started_again(
+    stage: Stage, nursery: trio.Nursery, impatient: None
+) -> None:
+    await stage.supervisor.start([stage.process("a", f"'a5'{HEALTHY}")])
+    nursery.start_soon(stage.supervisor.keep)
+    (victim,) = children_with("'a5'")
+    victim.suspend()
+    with trio.fail_after(15):
+        await stage.hear("a has not answered for")
+        await stage.hear("a was killed by SIGKILL; starting it again in 0.5 s")
+        while stage.starts < 2:  # noqa: ASYNC110
+            await trio.sleep(0.02)
+
+
+async def test_one_that_answers_that_it_is_not_healthy_is_left_alone(
+    stage: Stage, nursery: trio.Nursery, impatient: None
+) -> None:
+    mark = stage.directory / "sick"
+    sick = HEALTHY.replace("200", f"503 if __import__('os').path.exists({str(mark)!r}) else 200")
+    process = stage.process("a", f"'a6'{sick}")
+    await stage.supervisor.start([process])
+    mark.touch()
+    with trio.move_on_after(4 * supervisor.SILENCE_S):
+        await stage.supervisor.keep()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(process.health_url)).status_code == 503
+    assert (stage.said, stage.starts) == ([], 1)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,9 +58,13 @@ class Server:
         url = f"wss://localhost:{self.ports.https_port}{path}"
         return open_websocket_url(url, ssl_context=self.tls)
 
-    async def enrol(self, token: str, csr: bytes) -> httpx.Response:
+    @property
+    def mesh_key(self) -> str:
+        return (self.state_dir / "mesh-key").read_text().strip()
+
+    async def enrol(self, token: str, csr: bytes, region: str = "frankfurt") -> httpx.Response:
         async with self.client() as client:
-            body = {"token": token, "csr": csr.decode()}
+            body = {"token": token, "csr": csr.decode(), "region": region}
             return await client.post("/api/bridges/enrol", json=body)
 
 
@@ -76,9 +80,9 @@ def settings_in(state_dir: Path) -> WebSettings:
 
 
 @asynccontextmanager
-async def running(state_dir: Path) -> AsyncIterator[Server]:
+async def running(state_dir: Path, **options: Any) -> AsyncIterator[Server]:
     async with trio.open_nursery() as nursery:
-        ports = await nursery.start(run, settings_in(state_dir))
+        ports = await nursery.start(run, replace(settings_in(state_dir), **options))
         yield Server(state_dir=state_dir, ports=ports)
         nursery.cancel_scope.cancel()
 
@@ -94,7 +98,8 @@ class Papers:
 
 async def papers(server: Server, region: str) -> Papers:
     key, csr = make_request()
-    response = await server.enrol(mint_token(server.state_dir, Region(region), 60.0), csr)
+    token = mint_token(server.state_dir, Region(region), 60.0)
+    response = await server.enrol(token, csr, region)
     assert response.status_code == 200, response.text
     granted = response.json()
     assert granted["region"] == region

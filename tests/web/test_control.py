@@ -40,6 +40,16 @@ async def test_a_token_enrols_one_bridge_and_no_second(server: Server) -> None:
     assert "has been used" in again.json()["error"]
 
 
+async def test_a_token_of_another_region_is_refused_and_not_spent(server: Server) -> None:
+    token = mint_token(server.state_dir, FRANKFURT, 60.0)
+    _, csr = make_request()
+    wrong = await server.enrol(token, csr, "singapore")
+    assert wrong.status_code == 403
+    assert wrong.json()["error"] == "the token is for region frankfurt, not singapore"
+    assert (await server.enrol(token, csr, "not a region")).status_code == 400
+    assert (await server.enrol(token, csr, "frankfurt")).status_code == 200
+
+
 async def test_one_token_at_two_doors_at_once_enrols_one_bridge(server: Server) -> None:
     token = mint_token(server.state_dir, FRANKFURT, 60.0)
     statuses = []

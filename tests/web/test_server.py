@@ -1,9 +1,11 @@
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import ifaddr
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,7 +15,9 @@ from relay.errors import SettingsError
 from relay.ids import BridgeId
 from tests.web.peers import Server, bridge_in, browser_at, cut_off, running, settings_in
 from web.app import STATIC
+from web.certificate import load_web_certificate
 from web.server import Listening, run
+from web.settings import MeshNames
 
 
 @pytest.fixture
@@ -129,6 +133,17 @@ async def test_the_mesh_shows_bridges_trunks_as_measured_and_who_sits_where(
         with trio.fail_after(5):
             while not (mesh := (await client.get("/api/mesh")).json())["links"]:
                 await trio.lowlevel.checkpoint()
+        shown = {"Authorization": f"Bearer {server.mesh_key}"}
+        nameless = (await client.get("/api/mesh")).json()
+        mesh = (await client.get("/api/mesh", headers=shown)).json()
+        assert (nameless["names"], mesh["names"]) == (False, True)
+        assert nameless["links"] == mesh["links"]
+        assert nameless["conferences"] == [
+            {
+                "conference": None,
+                "participants": [{"region": "frankfurt", "bridge": frankfurt.bridge}],
+            }
+        ]
         (link,) = mesh["links"]
         assert (link["from"], link["to"]) == (frankfurt.bridge, singapore.bridge)
         assert (link["rtt_ms"], link["rtt_p50_ms"], link["loss"]) == (161.5, None, 0.01)
@@ -160,6 +175,65 @@ async def test_the_operators_door_counts(server: Server) -> None:
         }
     assert samples["octomesh_focus_participants", "frankfurt-1", "frankfurt"] == 1
     assert samples["octomesh_web_bad_requests_total", "signal"] == 1
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer wrong", "Basic {key}", "{key}", "Bearer {key}x", "Bearer é"],
+)
+async def test_without_the_operator_key_nobody_is_told_a_name(
+    server: Server, authorization: str
+) -> None:
+    header = authorization.replace("{key}", server.mesh_key).encode("latin-1")
+    async with (
+        bridge_in(server, "frankfurt"),
+        browser_at(server) as ana,
+        server.client() as client,
+    ):
+        await ana.join("salaries", "Ana")
+        answer = await client.get("/api/mesh", headers={b"Authorization": header})
+        assert answer.status_code == 200
+        assert "salaries" not in answer.text
+        assert "Ana" not in answer.text
+        (conference,) = answer.json()["conferences"]
+        assert len(conference["participants"]) == 1
+
+
+async def test_a_trials_names_are_open_to_all(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, mesh_names=MeshNames.OPEN) as server,
+        bridge_in(server, "frankfurt"),
+        browser_at(server) as ana,
+        server.client() as client,
+    ):
+        await ana.join("standup", "Ana")
+        mesh = (await client.get("/api/mesh")).json()
+        assert (mesh["names"], mesh["conferences"][0]["conference"]) == (True, "standup")
+        assert not (tmp_path / "mesh-key").exists()
+
+
+async def test_plain_http_is_for_this_machine_unless_told_otherwise(tmp_path: Path) -> None:
+    outside = [
+        address
+        for address in (each.ip for one in ifaddr.get_adapters() for each in one.ips)
+        if isinstance(address, str) and not address.startswith("127.")
+    ] or ["127.0.0.2"]  # loopback too, and yet another address
+    async with running(tmp_path) as server:
+        await (await trio.open_tcp_stream(outside[0], server.ports.https_port)).aclose()
+        with pytest.raises(OSError, match="failed"):
+            await trio.open_tcp_stream(outside[0], server.ports.http_port)
+    async with running(tmp_path, http_host="0.0.0.0") as server:
+        await (await trio.open_tcp_stream(outside[0], server.ports.http_port)).aclose()
+
+
+async def test_the_operators_certificate_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    given = load_web_certificate(tmp_path / "given")
+    options = {"certificate": given.certificate, "certificate_key": given.key}
+    async with running(tmp_path / "state", **options) as server:
+        tls = ssl.create_default_context(cafile=str(given.certificate))
+        async with httpx.AsyncClient(verify=tls, trust_env=False) as client:
+            assert (await client.get(f"{server.https}/healthz")).status_code == 200
+        assert not (tmp_path / "state" / "web-certificate.pem").exists()
 
 
 async def test_both_families_of_addresses_are_served(server: Server) -> None:

@@ -3,10 +3,18 @@ import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from web.certificate import load_web_certificate
+from relay.errors import SettingsError
+from web.certificate import given_web_certificate, load_web_certificate
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -55,3 +63,37 @@ def test_a_damaged_one_is_made_anew_and_can_be_served(tmp_path: Path) -> None:
     made = load_web_certificate(tmp_path, NOW, "office")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
+
+
+def test_a_given_pair_is_used_as_it_is(tmp_path: Path) -> None:
+    made = load_web_certificate(tmp_path)
+    assert given_web_certificate(made.certificate, made.key) == made
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "line"),
+    [
+        ("none.pem", "good.key", "--certificate .*none.pem: No such file or directory"),
+        ("good.pem", "none.key", "--certificate-key .*none.key: No such file or directory"),
+        ("good.key", "good.key", "--certificate .*good.key holds no certificate in PEM"),
+        ("good.pem", "good.pem", "--certificate-key .*good.pem holds no private key in PEM"),
+        ("good.pem", "locked.key", "--certificate-key .*locked.key is encrypted: give it plain"),
+        ("good.pem", "other.key", "--certificate-key .*other.key is not the key of .*good.pem"),
+        (".", "good.key", "--certificate .*: Is a directory"),
+    ],
+)
+def test_a_pair_that_is_none_is_one_line(
+    tmp_path: Path, certificate: str, key: str, line: str
+) -> None:
+    for name in ("good", "other"):
+        made = load_web_certificate(tmp_path / name)
+        made.certificate.rename(tmp_path / f"{name}.pem")
+        made.key.rename(tmp_path / f"{name}.key")
+    plain = load_pem_private_key((tmp_path / "good.key").read_bytes(), None)
+    locked = plain.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "locked.key").write_bytes(locked)
+    with pytest.raises(SettingsError, match=line) as caught:
+        given_web_certificate(tmp_path / certificate, tmp_path / key)
+    assert "\n" not in str(caught.value)

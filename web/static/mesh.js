@@ -4,7 +4,7 @@
  * @typedef {import("./mesh_figures.js").Mesh} Mesh
  * @typedef {import("./mesh_figures.js").Bridge} Bridge
  * @typedef {import("./mesh_figures.js").Link} Link
- * @typedef {import("./mesh_figures.js").Seat} Seat
+ * @typedef {import("./mesh_figures.js").Conference} Conference
  */
 
 import { element, find } from "./dom.js";
@@ -14,10 +14,13 @@ import {
   duration,
   heatOf,
   milliseconds,
+  people,
   percent,
+  seatsByBridge,
   UNMEASURED,
   whole,
 } from "./mesh_figures.js";
+import { keepKey, keptKey, keyHeaders } from "./mesh_key.js";
 import { isSending, regionTitle } from "./roster.js";
 
 const MESH_URL = new URL("../api/mesh", import.meta.url);
@@ -27,6 +30,8 @@ const FETCH_BOUND_MS = 3000;
 const STALE_MS = 3000;
 
 const root = find(document, "#mesh", HTMLElement);
+const key_form = find(root, "#key-form", HTMLFormElement);
+const key_problem = find(root, "#key-problem", HTMLElement);
 let shown_ms = -Infinity;
 
 /** @param {Mesh} mesh */
@@ -40,6 +45,7 @@ function show(mesh) {
   if (mesh.conferences.length === 0) {
     conferences.append(element("p", "empty", "Nobody is in a meeting now."));
   }
+  key_form.hidden = mesh.names;
 }
 
 /**
@@ -117,21 +123,20 @@ function linkRow(link) {
   return row;
 }
 
-/** @param {{conference: string, participants: Seat[]}} conference */
-function conferenceCard({ conference, participants }) {
+/** @param {Conference} conference */
+function conferenceCard(conference) {
   const card = element("article", "conference");
-  card.dataset.conference = conference;
-  const title = element("h3", "", conference);
-  const count = participants.length;
-  title.append(element("span", "muted", count === 1 ? "1 person" : `${count} people`));
+  card.dataset.conference = conference.conference ?? "";
+  const title = element("h3", "", conference.conference ?? "A meeting");
+  title.append(element("span", "muted", people(conference.participants.length)));
   card.append(title);
-  /** @type {Map<string, Seat[]>} */
-  const by_bridge = new Map();
-  for (const seat of participants) {
-    const bridge = seat.bridge ?? "waiting for a bridge";
-    by_bridge.set(bridge, [...(by_bridge.get(bridge) ?? []), seat]);
+  if (conference.conference === null) {
+    for (const [bridge, seats] of seatsByBridge(conference.participants)) {
+      card.append(element("p", "seat-bridge", `${bridge}: ${people(seats.length)}`));
+    }
+    return card;
   }
-  for (const [bridge, seats] of [...by_bridge].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const [bridge, seats] of seatsByBridge(conference.participants)) {
     card.append(element("p", "seat-bridge", bridge));
     const list = element("ul", "seats");
     for (const seat of seats) {
@@ -190,15 +195,26 @@ function showFreshness(words) {
   if (line.textContent !== text) line.textContent = text;
 }
 
+const NO_KEY = "That is not the operator key of this focus.";
+
 async function refresh() {
+  const shown_key = keptKey();
   try {
     const response = await fetch(MESH_URL, {
       cache: "no-store",
+      headers: keyHeaders(),
       signal: AbortSignal.timeout(FETCH_BOUND_MS),
     });
     if (!response.ok) throw new Error(`status ${response.status}`);
-    show(await response.json());
+    /** @type {Mesh} */
+    const mesh = await response.json();
+    show(mesh);
     shown_ms = performance.now();
+    if (mesh.names) key_problem.textContent = "";
+    else if (shown_key !== "" && shown_key === keptKey()) {
+      keepKey("");
+      key_problem.textContent = NO_KEY;
+    }
   } catch {
     // Said on the page below; the next second tries again.
   }
@@ -206,4 +222,11 @@ async function refresh() {
   setTimeout(refresh, REFRESH_MS);
 }
 
+key_form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const field = find(key_form, "#key", HTMLInputElement);
+  // The next refresh, within a second, tells whether it is the right one.
+  key_problem.textContent = keepKey(field.value) ? "" : NO_KEY;
+  field.value = "";
+});
 void refresh();

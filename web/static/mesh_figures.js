@@ -10,8 +10,10 @@
  *   sources_in: number | null, sent_bps: number | null, received_bps: number | null}} Link
  * @typedef {{id: number, name: string, region: string | null, bridge: string | null,
  *   sources: import("./messages.js").Source[]}} Seat
- * @typedef {{bridges: Bridge[], links: Link[],
- *   conferences: {conference: string, participants: Seat[]}[]}} Mesh
+ * @typedef {{region: string | null, bridge: string | null}} NamelessSeat
+ * @typedef {{conference: string, participants: Seat[]} |
+ *   {conference: null, participants: NamelessSeat[]}} Conference without names, both lack them
+ * @typedef {{bridges: Bridge[], links: Link[], names: boolean, conferences: Conference[]}} Mesh
  */
 
 export const UNMEASURED = "–";
@@ -64,6 +66,27 @@ export function duration(seconds) {
   if (s < 3600) return `${Math.floor(s / 60)} min`;
   if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
+}
+
+/** @param {number} count */
+export function people(count) {
+  return count === 1 ? "1 person" : `${count} people`;
+}
+
+/**
+ * The seats of a conference under their bridges, in order.
+ * @template {NamelessSeat} S
+ * @param {readonly S[]} seats
+ * @returns {[string, S[]][]}
+ */
+export function seatsByBridge(seats) {
+  /** @type {Map<string, S[]>} */
+  const by_bridge = new Map();
+  for (const seat of seats) {
+    const bridge = seat.bridge ?? "waiting for a bridge";
+    by_bridge.set(bridge, [...(by_bridge.get(bridge) ?? []), seat]);
+  }
+  return [...by_bridge].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /**

@@ -5,8 +5,10 @@ import {
   duration,
   heatOf,
   milliseconds,
+  people,
   percent,
   ringOf,
+  seatsByBridge,
   trunksOf,
 } from "../../../web/static/mesh_figures.js";
 
@@ -51,4 +53,12 @@ test("bridges stand apart on the drawing, inside it", () => {
     assert.equal(new Set(points.map(({ x, y }) => `${x.toFixed()},${y.toFixed()}`)).size, count);
     for (const { x, y } of points) assert.ok(x >= 99 && x <= 541 && y >= 59 && y <= 361);
   }
+});
+
+test("seats stand under their bridges, in order, and who waits for one is told apart", () => {
+  const seats = ["b", null, "a", "b"].map((bridge) => ({ region: null, bridge }));
+  assert.deepEqual(
+    seatsByBridge(seats).map(([bridge, { length }]) => `${bridge}: ${people(length)}`),
+    ["a: 1 person", "b: 2 people", "waiting for a bridge: 1 person"],
+  );
 });
