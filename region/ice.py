@@ -134,7 +134,14 @@ class CheckAnswerer:
         self._seen = bytearray()
         self._oldest_seen = 0
 
-    def answer(self, message: stun.Message, address: bytes, *, role_conflict: bool) -> CheckReply:
+    def answer(
+        self,
+        message: stun.Message,
+        address: bytes,
+        *,
+        role_conflict: bool,
+        replayed: bool = False,
+    ) -> CheckReply:
         """The reply to a request from `address`, selecting nothing; none to other messages."""
         if (message.message_method, message.message_class) != (
             stun.Method.BINDING,
@@ -146,7 +153,7 @@ class CheckAnswerer:
         if fault is not None:
             response = self._error(message, fault)
             return CheckReply(response=response, valid=False, nominated=False, selected=None)
-        fresh = self._remote is None or self._is_fresh(message.transaction_id)
+        fresh = not replayed and (self._remote is None or self._is_fresh(message.transaction_id))
         return CheckReply(
             response=self._success(message, address),
             valid=fresh,
@@ -255,11 +262,16 @@ class IceLite:
         self.last_check_s: float | None = None
         """When the peer last proved that it is there and wants media (RFC 7675)."""
 
-    def receive_check(self, message: stun.Message, address: bytes, now: float) -> CheckReply:
-        """Judge a parsed request from `address` (18 bytes packed) and say what to do about it."""
+    def receive_check(
+        self, message: stun.Message, address: bytes, now: float, *, replayed: bool = False
+    ) -> CheckReply:
+        """Judge a parsed request from `address` (18 bytes packed) and say what to do about it.
+
+        `replayed` tells that its transaction was answered before by somebody else than this.
+        """
         # RFC 8445 §6.1.1: the peer of a lite agent controls. §7.3.1.1: if not, it must change.
         conflict = "ICE-CONTROLLED" in message.attributes
-        reply = self._answerer.answer(message, address, role_conflict=conflict)
+        reply = self._answerer.answer(message, address, role_conflict=conflict, replayed=replayed)
         if not reply.valid:
             return reply
         self.last_check_s = now

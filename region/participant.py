@@ -219,7 +219,12 @@ class Participant:
 
     def _on_stun(self, arrival: StunArrival) -> None:
         address = arrival.datagram.address
-        reply = self._ice.receive_check(arrival.message, address, arrival.datagram.received_s)
+        reply = self._ice.receive_check(
+            arrival.message,
+            address,
+            arrival.datagram.received_s,
+            replayed=self._pump.saw_check(self.transport, arrival.message.transaction_id),
+        )
         if reply.valid:
             # Before the response, which lets the browser begin with DTLS.
             self._pump.bind_address(self.transport, address)

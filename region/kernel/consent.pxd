@@ -5,7 +5,7 @@ and with no attribute that could mean more. All others, and all that are malform
 `region.ice`, which is the authority.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from region.kernel.digest cimport SHA1_BYTES, HmacKey, crc32, hmac_sha1
@@ -15,7 +15,7 @@ cdef enum:
     STUN_HEADER_BYTES = 20
     MAX_USERNAME = 96  # two fragments; longer ones stay with Python
     MAX_CHECK_BYTES = 512
-    REMEMBERED = 32  # transactions, for a minute of consent
+    REMEMBERED = 4_096  # transactions: hours of consent
     MAX_RESPONSE_BYTES = 20 + 24 + 24 + 8
 
     COOKIE = 0x2112A442
@@ -35,7 +35,7 @@ cdef struct Consent:
     HmacKey key
     uint8_t username[MAX_USERNAME]
     int username_length
-    uint64_t seen[REMEMBERED]
+    uint32_t seen[REMEMBERED]
     uint32_t next_seen
 
 
@@ -48,7 +48,6 @@ cdef inline bint renews_consent(
     cdef bint named = False
     cdef uint8_t digest[SHA1_BYTES]
     cdef uint8_t difference = 0
-    cdef uint64_t transaction
     if (
         length < STUN_HEADER_BYTES or length > MAX_CHECK_BYTES or length & 3
         or load16(data) != BINDING_REQUEST or load16(data + 2) != length - STUN_HEADER_BYTES
@@ -95,13 +94,21 @@ cdef inline bint renews_consent(
         difference |= digest[i] ^ data[integrity + 4 + i]
     if difference:
         return False
-    memcpy(&transaction, data + 8, 8)
-    for i in range(REMEMBERED):
-        if consent.seen[i] == transaction:
-            return False
-    consent.seen[consent.next_seen % REMEMBERED] = transaction
+    if has_seen(consent, data + 8):
+        return False
+    consent.seen[consent.next_seen % REMEMBERED] = load32(data + 8)
     consent.next_seen += 1
     return True
+
+
+cdef inline bint has_seen(const Consent *consent, const uint8_t *transaction) noexcept nogil:
+    """Whether a check of this transaction was answered here: if it comes again, it is a replay."""
+    cdef uint32_t first = load32(transaction)
+    cdef uint32_t i, count = min(consent.next_seen, <uint32_t>REMEMBERED)
+    for i in range(count):
+        if consent.seen[i] == first:
+            return True
+    return False
 
 
 cdef inline int write_consent(

@@ -82,6 +82,9 @@ class Tables:
         All others still come out of `drain`. Credentials that are very long change nothing.
         """
 
+    def saw_check(self, transport: int, transaction: bytes) -> bool:
+        """Whether the pump has answered a check of this transaction: another is a replay."""
+
     def set_rtt(self, transport: int, rtt_s: float) -> None:
         """How long to wait for what was asked for before asking again; 5 ms to 1 s."""
 

@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pylibsrtp._binding import ffi
 
-from region.kernel.consent cimport MAX_USERNAME, Consent
+from region.kernel.consent cimport MAX_USERNAME, Consent, has_seen
 from region.kernel.digest cimport BLOCK_BYTES, hmac_key
 from region.kernel.entries cimport *
 from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
@@ -358,6 +358,23 @@ cdef class Tables:
         free(consent)
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
+
+    def saw_check(self, uint32_t transport, bytes transaction not None):
+        """Whether the pump has answered a check of this transaction before."""
+        cdef Transport *of
+        cdef bint seen = False
+        cdef const uint8_t *first = <const uint8_t *>PyBytes_AS_STRING(transaction)
+        if len(transaction) != 12:
+            raise LocalProtocolError("a STUN transaction has 12 bytes")
+        with nogil:
+            fair_acquire(&self.lock)
+            of = self.transport_of(transport)
+            if of != NULL and of.consent != NULL:
+                seen = has_seen(of.consent, first)
+            fair_release(&self.lock)
+        if of == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+        return seen
 
     def set_rtt(self, uint32_t transport, double rtt_s):
         """How long to wait for what was asked for before asking again."""

@@ -269,7 +269,9 @@ class Participant:
     tap: Tap
     signalling: Signalling
 
-    async def until_meets(self, *everybody: Looks, frames: int = 8) -> None:
+    async def until_meets(
+        self, *everybody: Looks, frames: int = 8, within_s: float = DEADLINE_S
+    ) -> None:
         """Until so many more frames and so much more sound of each of them were decoded."""
         sees, hears = self.stack.sees, self.stack.hears
         seen = {each: sees[each] + frames for each in everybody}
@@ -277,7 +279,8 @@ class Participant:
         await until_true(
             lambda: all(
                 sees[each] >= seen[each] and hears[each] >= heard[each] for each in everybody
-            )
+            ),
+            within_s=within_s,
         )
 
     async def until_hears(self, looks: Looks, frames: int) -> None:

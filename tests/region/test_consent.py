@@ -112,6 +112,8 @@ def test_a_replayed_check_does_not_renew_consent(rig: Rig) -> None:
     request = check()
     peer.send_raw(request)
     peer.socket.recv(2048)
+    assert rig.pump.saw_check(peer.transport, request[8:20])
+    assert not rig.pump.saw_check(peer.transport, os.urandom(12))
     assert went_to_python(rig, peer, request)
     assert rig.pump.counters()["consents"] == 1
 

@@ -320,3 +320,12 @@ def test_a_packed_address_is_read_back(host: str, port: int) -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert BRIDGE.password not in repr(BRIDGE)
+
+
+def test_a_check_that_somebody_else_has_answered_before_selects_nothing() -> None:
+    agent = with_peer()
+    reply = agent.receive_check(parse_stun_untrusted(check()), HOME, 1.0, replayed=True)
+    assert reply.response is not None
+    assert not reply.valid
+    assert agent.selected is None
+    assert agent.last_check_s is None
