@@ -20,6 +20,7 @@ from region.metrics import BridgeMetrics, registry_of
 from region.settings import RegionSettings
 from region.trunks import Trunks
 from relay.control import (
+    HEARTBEAT_S,
     Allocate,
     Challenge,
     ConferenceState,
@@ -85,7 +86,6 @@ class _Bridge:
         self._ping_password = secrets.token_hex(16)
         self._ping = IceLite(IceCredentials(PING_UFRAG, self._ping_password), None)
         self._load = _Load(self._pump)
-        self._last_heartbeat: Heartbeat | None = None
         self._mesh_generation = Generation(0)
         self._link: FocusLink | None = None
         self._conferences = Conferences(
@@ -103,6 +103,7 @@ class _Bridge:
             media_addresses=self._addresses,
             on_event=self._conferences.on_trunk_event,
         )
+        self._last_heartbeat = self._measured()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
         metrics = BridgeMetrics(
@@ -116,6 +117,7 @@ class _Bridge:
             nursery.start_soon(_run_pump, self._pump)
             nursery.start_soon(self._demux.run)
             nursery.start_soon(self._conferences.run, self._trunks)
+            nursery.start_soon(self._measure_each_second)
             relay_port = await nursery.start(
                 self._trunks.run, self._settings.listen_host, self._settings.relay_port
             )
@@ -125,7 +127,7 @@ class _Bridge:
                 media_addresses=self._addresses,
                 relay_addresses=self._at_port(relay_port),
                 ping_password=self._ping_password,
-                heartbeat=self._heartbeat,
+                heartbeat=lambda: self._last_heartbeat,
                 on_message=self._on_focus,
             )
             await nursery.start(self._serve_ops, metrics)
@@ -171,19 +173,24 @@ class _Bridge:
             case _:
                 assert_never(message)
 
-    def _heartbeat(self) -> Heartbeat:
+    async def _measure_each_second(self) -> None:
+        """Metrics and health need the figures also while there is no focus to tell them to."""
+        while True:
+            await trio.sleep(HEARTBEAT_S)
+            self._last_heartbeat = self._measured()
+
+    def _measured(self) -> Heartbeat:
         cpu, packets_per_s = self._load.measure()
-        self._last_heartbeat = Heartbeat(
+        return Heartbeat(
             participants=self._conferences.participants,
             cpu=cpu,
             packets_per_s=packets_per_s,
             trunks=self._trunks.reports(),
         )
-        return self._last_heartbeat
 
     def _health(self) -> Health:
         connected = self._link is not None and self._link.connected
-        trunks = self._last_heartbeat.trunks if self._last_heartbeat else ()
+        trunks = self._last_heartbeat.trunks
         return Health(
             ok=connected,
             detail={

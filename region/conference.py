@@ -104,7 +104,7 @@ def plan(knowledge: Knowledge, previous: Plan) -> Plan:
         for media, sources in wanted.items():
             count = local.slots(media)
             slots |= _seated(participant, media, count, sources[:count], previous.slots)
-    announced = _announced(knowledge, own, upstreams)
+    announced = _announced(knowledge, own, own & unmuted, upstreams)
     legs = {
         peer: knowledge.demanded.get(peer, frozenset()) & unmuted & frozenset(sources)
         for peer, sources in announced.items()
@@ -114,7 +114,12 @@ def plan(knowledge: Knowledge, previous: Plan) -> Plan:
         upstreams=upstreams,
         announced=announced,
         legs=legs,
-        demands=_demands(upstreams, slots.values(), legs.values(), knowledge.offered),
+        demands=_demands(
+            upstreams,
+            {*slots.values(), *_heard(knowledge, set(upstreams) & unmuted)},
+            legs.values(),
+            knowledge.offered,
+        ),
     )
 
 
@@ -160,6 +165,16 @@ def _audible(
     )
 
 
+def _heard(knowledge: Knowledge, usable: set[SourceId]) -> set[SourceId]:
+    """Remote microphones that must come so that the loudest can be told: all that are announced.
+
+    Their own bridges announce the loudest only; who is behind no slot today may speak next.
+    """
+    if not any(local.audio_slots for local in knowledge.locals.values()):
+        return set()
+    return {source for source in usable if kind_of(source).media is MediaKind.AUDIO}
+
+
 def _visible(
     viewer: ParticipantId, available: set[SourceId], local: Local, state: ConferenceState
 ) -> list[SourceId]:
@@ -191,12 +206,16 @@ def _seated(
 
 
 def _announced(
-    knowledge: Knowledge, own: set[SourceId], upstreams: Mapping[SourceId, BridgeId]
+    knowledge: Knowledge,
+    own: set[SourceId],
+    own_unmuted: set[SourceId],
+    upstreams: Mapping[SourceId, BridgeId],
 ) -> dict[BridgeId, dict[SourceId, Offered]]:
     rank = {source: place for place, source in enumerate(knowledge.speakers)}
     microphones = sorted(
         (source for source in own if kind_of(source).media is MediaKind.AUDIO),
-        key=lambda source: (rank.get(source, len(rank)), source),
+        # A muted one is announced only where there is room, ready for when it is not.
+        key=lambda source: (source not in own_unmuted, rank.get(source, len(rank)), source),
     )
     silenced = set(microphones[LOUDEST_RELAYED:])
     announced: dict[BridgeId, dict[SourceId, Offered]] = {}

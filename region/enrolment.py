@@ -16,7 +16,14 @@ import trio
 from region.reasons import reason_of
 from region.settings import RegionSettings
 from relay.errors import MalformedError, RemoteProtocolError, SettingsError
-from relay.identity import Identity, make_request, valid_until_s, verify_certificate_untrusted
+from relay.identity import (
+    Identity,
+    make_request,
+    sign_challenge,
+    valid_until_s,
+    verify_certificate_untrusted,
+    verify_challenge,
+)
 from relay.ids import BridgeId, Region
 
 ENROL_TIMEOUT_S = 10.0
@@ -102,6 +109,9 @@ def _load(settings: RegionSettings) -> IdentityStore | None:
         bridge, region = verify_certificate_untrusted(
             identity.certificate_pem, identity.mesh_ca_pem, time.time()
         )
+        # A crash between two writes may have left the key of one and the certificate of another.
+        proof = sign_challenge(identity.key_pem, b"")
+        verify_challenge(identity.certificate_pem, b"", proof)
     except (MalformedError, RemoteProtocolError) as error:
         if settings.token is not None:
             log.warning("certificate-unusable", reason=str(error))

@@ -206,6 +206,7 @@ class Forwarder:
         self._fill_slots(streams, asked)
         self._run_legs(streams, asked)
         self._tell_trunks()
+        self._keyframes.retain(streams.keys())
         for source in sorted(asked):
             self.request_keyframe(source, now)
 

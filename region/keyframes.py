@@ -3,6 +3,8 @@
 Pure; RFC 4585 §6.3.1 (PLI) and RFC 5104 §4.3.1 (FIR) are the requests it merges.
 """
 
+from collections.abc import Collection
+
 from relay.ids import SourceId
 
 MIN_INTERVAL_S = 0.2
@@ -38,11 +40,7 @@ class KeyframeRequests:
             self._asked_s[source] = now
         return ready
 
-    def arrived(self, source: SourceId) -> None:
-        """Forget what waits: nobody needs another keyframe of this source."""
-        self._waiting.discard(source)
-
-    def forget(self, source: SourceId) -> None:
-        """The source is gone."""
-        self._asked_s.pop(source, None)
-        self._waiting.discard(source)
+    def retain(self, sources: Collection[SourceId]) -> None:
+        """Forget all but these: the others are gone."""
+        self._asked_s = {each: at_s for each, at_s in self._asked_s.items() if each in sources}
+        self._waiting &= set(sources)

@@ -17,7 +17,7 @@ class BridgeMetrics(Collector):
         self,
         pump: Pump,
         *,
-        heartbeat: Callable[[], Heartbeat | None],
+        heartbeat: Callable[[], Heartbeat],
         conferences: Callable[[], int],
         drops: Callable[[], Iterable[tuple[str, int]]],
     ) -> None:
@@ -48,9 +48,7 @@ class BridgeMetrics(Collector):
         yield GaugeMetricFamily(
             "octomesh_conferences", "Conferences on this bridge", value=self._conferences()
         )
-        heartbeat = self._heartbeat()
-        if heartbeat is not None:
-            yield from _of_heartbeat(heartbeat)
+        yield from _of_heartbeat(self._heartbeat())
 
 
 def _of_heartbeat(heartbeat: Heartbeat) -> Iterator[Metric]:

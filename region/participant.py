@@ -225,7 +225,9 @@ class Participant:
             arrival.datagram.received_s,
             replayed=self._pump.saw_check(self.transport, arrival.message.transaction_id),
         )
-        if reply.valid:
+        if not reply.valid:
+            self._dropped["check_refused"] += 1
+        else:
             # Before the response, which lets the browser begin with DTLS.
             self._pump.bind_address(self.transport, address)
         if reply.selected is not None:
@@ -251,8 +253,9 @@ class Participant:
         self._on_rtcp(self, packets, datagram.received_s)
 
     def _receive_dtls(self, datagram: Datagram) -> None:
-        was = self._dtls.state
+        was, ignored = self._dtls.state, self._dtls.ignored
         self._dtls.receive(datagram.data)
+        self._dropped["dtls_malformed"] += self._dtls.ignored - ignored
         if was is DtlsState.HANDSHAKING and self._dtls.keys is not None:
             self._pump.set_srtp(self.transport, *_sessions(self._dtls.keys))
         self._send_dtls()

@@ -23,10 +23,15 @@ OURS = {*ALLOWED, "octomesh", "octomesh_matrix", "octomesh_up", "benchmarks", "t
 CORES = [
     *("relay/codec.py", "relay/control.py", "relay/errors.py", "relay/framing.py", "relay/ids.py"),
     *("relay/identity.py", "relay/link.py", "relay/payload.py", "relay/probe.py"),
-    *("relay/settings_file.py", "region/conference.py", "region/dtls.py", "region/ice.py"),
-    *("region/path.py", "region/rtcp.py", "region/sdp.py", "region/settings.py"),
-    *("focus/conference.py", "focus/core.py", "focus/placement.py", "focus/registry.py"),
-    *("focus/routes.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
+    *("relay/settings_file.py", "relay/trunk_messages.py"),
+    *("region/arrivals.py", "region/conference.py", "region/dtls.py", "region/gcc.py"),
+    *("region/ice.py", "region/keyframes.py", "region/loss_bound.py", "region/offer.py"),
+    *("region/path.py", "region/path_measures.py", "region/probing.py", "region/rate_control.py"),
+    *("region/reports.py", "region/rtcp.py", "region/sdp.py", "region/sent.py"),
+    *("region/settings.py", "region/speakers.py", "region/trendline.py", "region/twcc.py"),
+    *("focus/conference.py", "focus/core.py", "focus/events.py", "focus/notices.py"),
+    *("focus/offers.py", "focus/placement.py", "focus/registry.py", "focus/routes.py"),
+    *("focus/state.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
 ]
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "socket", "select", "subprocess"),

@@ -157,7 +157,9 @@ def test_a_camera_that_is_off_shows_as_an_avatar_and_crosses_no_trunk_until_it_i
         sources, bits = mesh.links("sources_out"), mesh.links("sent_bps")
         return [(sources[way], bits[way]) for way in ways]
 
-    both = eventually(crossing, lambda now: all(s == 2 for s, _ in now), within_s=SOON_S)
+    both = eventually(
+        crossing, lambda now: all(s == 2 and b > 200_000 for s, b in now), within_s=SOON_S
+    )
     ana.press("camera")
     for guest in others:
         expect(guest.tile("Ana", video="off")).to_have_count(1)

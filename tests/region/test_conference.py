@@ -142,6 +142,13 @@ def test_what_is_demanded_is_what_slots_and_legs_need_and_from_one_upstream_each
 ) -> None:
     planned = plan(knows, Plan())
     needed = set(planned.slots.values()).union(*planned.legs.values())
+    if any(local.audio_slots for local in knows.locals.values()):
+        # All voices come: whose is the loudest is known only of those that do.
+        needed |= {
+            source
+            for source in planned.upstreams
+            if kind_of(source) is MICROPHONE and source in unmuted(knows)
+        }
     demanded = [(source, peer) for peer, sources in planned.demands.items() for source in sources]
     assert sorted(demanded) == sorted(
         (source, peer) for source, peer in planned.upstreams.items() if source in needed
@@ -323,6 +330,30 @@ def test_a_remote_source_without_a_free_slot_is_not_demanded() -> None:
     route = Route(origin=B, upstream=B, downstream=())
     knows = here(people, routes=(route,), offered=offered, video_slots=1)
     assert plan(knows, Plan()).demands == {B: sources_of(BRUNO, CAMERA)}
+
+
+def test_voices_behind_no_slot_come_too_so_that_they_can_be_heard_when_they_speak() -> None:
+    crowd = [ParticipantId(number) for number in range(10, 18)]
+    voices = frozenset(source_id(each, MICROPHONE) for each in crowd)
+    people = (seat(ANNA, A), *(seat(each, B, MICROPHONE) for each in crowd))
+    offered = {B: {voice: Offered(origin=B, hops=1) for voice in voices}}
+    route = Route(origin=B, upstream=B, downstream=())
+    planned = plan(here(people, routes=(route,), offered=offered), Plan())
+    assert planned.demands == {B: voices}
+    deaf = here(people, routes=(route,), offered=offered, audio_slots=0)
+    assert plan(deaf, Plan()).demands == {B: frozenset()}
+
+
+def test_muted_microphones_push_no_silent_one_out_of_the_announcement() -> None:
+    crowd = [ParticipantId(number) for number in range(10, 18)]
+    silent = crowd[-1]
+    people = (
+        *(seat(each, A, MICROPHONE, muted=(MICROPHONE,)) for each in crowd[:-1]),
+        seat(silent, A, MICROPHONE),
+    )
+    route = Route(origin=A, upstream=None, downstream=(B,))
+    planned = plan(here(people, routes=(route,)), Plan())
+    assert source_id(silent, MICROPHONE) in planned.announced[B]
 
 
 def test_who_moved_here_is_not_taken_from_elsewhere_any_more() -> None:

@@ -43,14 +43,6 @@ def test_sources_do_not_wait_for_each_other() -> None:
     assert requests.request(BRUNO, 0.0)
 
 
-def test_a_keyframe_that_arrived_ends_the_wait() -> None:
-    requests = KeyframeRequests()
-    requests.request(ANNA, 0.0)
-    requests.request(ANNA, SOON_S)
-    requests.arrived(ANNA)
-    assert requests.due(LATER_S) == []
-
-
 def test_a_request_that_is_sent_takes_along_the_one_that_waited() -> None:
     requests = KeyframeRequests()
     requests.request(ANNA, 0.0)
@@ -63,16 +55,9 @@ def test_a_source_that_comes_again_is_asked_at_once() -> None:
     requests = KeyframeRequests()
     requests.request(ANNA, 0.0)
     requests.request(ANNA, SOON_S)
-    requests.forget(ANNA)
+    requests.retain({BRUNO})
     assert requests.due(LATER_S) == []
-    assert requests.request(ANNA, LATER_S)
-
-
-def test_strangers_are_forgotten_and_arrive_without_harm() -> None:
-    requests = KeyframeRequests()
-    requests.arrived(ANNA)
-    requests.forget(ANNA)
-    assert requests.request(ANNA, 0.0)
+    assert requests.request(ANNA, SOON_S)
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.3), st.sampled_from([ANNA, BRUNO, None]))))
