@@ -380,23 +380,22 @@ cdef class Pump(Tables):
         transport.last_ns = now_ns
         transport.packets_in += 1
         transport.bytes_in += wire_length
+        if not parse_rtp(data, length, transport.canonical_extension, &rtp):
+            self.counter[DROPPED_MALFORMED] += 1
+            return
+        # Whatever becomes of it, padding and retransmissions too: the sender measures by it.
+        self._note_arrival(handle, transport, &rtp, now_ns)
         restored = stream_handle & RETRANSMISSIONS != 0
         if restored:
             stream_handle ^= RETRANSMISSIONS
-            stream = self.streams[stream_handle]
-            if not self._restore(transport, stream, &data, &length):
-                return
-        else:
-            stream = self.streams[stream_handle]
-        if not parse_rtp(data, length, transport.canonical_extension, &rtp):
-            self.counter[DROPPED_MALFORMED] += 1
+        stream = self.streams[stream_handle]
+        if restored and not self._restore(transport, stream, &data, &length, &rtp):
             return
         payload = transport.canonical_payload[rtp.payload_type]
         if payload == NO_PAYLOAD:
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return
         self.counter[PACKETS_IN] += 1
-        self._note_arrival(handle, transport, &rtp, now_ns)
         if not observe(stream, &rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
             return
@@ -481,37 +480,30 @@ cdef class Pump(Tables):
         transport.bytes_out += length
 
     cdef bint _restore(
-        self, Transport *transport, Stream *stream, uint8_t **data, int *length
+        self, Transport *transport, Stream *stream, uint8_t **data, int *length, Rtp *rtp
     ) noexcept nogil:
         """RFC 4588 section 4: make the original of a retransmission, if it is still missing."""
-        cdef Rtp rtx
         cdef uint8_t *packet = data[0]
-        cdef uint8_t payload
-        cdef int header
-        if not parse_rtp(packet, length[0], transport.canonical_extension, &rtx):
-            self.counter[DROPPED_MALFORMED] += 1
-            return False
-        payload = transport.canonical_payload[rtx.payload_type]
+        cdef uint8_t payload = transport.canonical_payload[rtp.payload_type]
         if payload == NO_PAYLOAD or original_payload[payload] == NO_PAYLOAD:
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return False
         payload = transport.wire_payload[original_payload[payload]]
-        # Padding by which a sender probes the path has no original either.
+        # Padding by which a sender probes the path has no original.
         if (
-            payload == NO_PAYLOAD or rtx.payload_length < 2
-            or not gaps_fill(&stream.gaps, load16(rtx.payload))
+            payload == NO_PAYLOAD or rtp.payload_length < 2
+            or not gaps_fill(&stream.gaps, load16(rtp.payload))
         ):
             self.counter[DROPPED_RTX_UNNEEDED] += 1
             return False
         self.counter[REPAIRED] += 1
-        store16(packet + 2, load16(rtx.payload))
+        store16(packet + 2, load16(rtp.payload))
         packet[1] = <uint8_t>(packet[1] & 0x80 | payload)
         store32(packet + 8, stream.ssrc)
-        header = <int>(rtx.payload - packet)
-        memmove(packet + 2, packet, header)
+        memmove(packet + 2, packet, rtp.payload - packet)
         data[0] = packet + 2
         length[0] -= 2
-        return True
+        return parse_rtp(data[0], length[0], transport.canonical_extension, rtp)
 
     cdef void _watch(self, uint32_t handle, Stream *stream) noexcept nogil:
         """Ask for what is missing of this stream, at the end of this batch and later."""

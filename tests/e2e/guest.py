@@ -99,6 +99,19 @@ class Guest:
             }"""
         )
 
+    def uplink_bps(self) -> float:
+        """What the browser believes that its way to the bridge carries (its own estimate)."""
+        return self.page.evaluate(
+            """async () => {
+              const report = await spy.connections.at(-1).getStats();
+              for (const [, entry] of report) {
+                if (entry.type !== "transport") continue;
+                return report.get(entry.selectedCandidatePairId).availableOutgoingBitrate ?? 0;
+              }
+              return 0;
+            }"""
+        )
+
     def bridge_address(self) -> str:
         """Where this browser's media goes, by its own selected candidate pair."""
         return self.page.evaluate(

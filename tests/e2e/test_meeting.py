@@ -72,6 +72,12 @@ def test_every_picture_moves_by_the_browsers_own_count_too(three: Three) -> None
         eventually(guest.decoded, lambda now, before=before: now >= before + 30, within_s=SOON_S)
 
 
+def test_browsers_learn_from_the_bridges_feedback_how_much_they_may_send(three: Three) -> None:
+    for guest in (three.ana, three.ben, three.chi):
+        # It starts at 300 kbit/s, and falls where feedback calls probes lost that arrived.
+        eventually(guest.uplink_bps, lambda bps: bps > 500_000, within_s=10.0)
+
+
 def test_mesh_page_shows_the_bridges_the_trunks_in_use_and_who_sits_where(
     mesh: Mesh, three: Three, invite: Callable[..., Guest]
 ) -> None:

@@ -84,6 +84,30 @@ def test_a_packet_that_comes_late_is_told_after_all_and_what_followed_it_again(r
     assert numbers(feedback(peer)) == [1, 2, 3]
 
 
+def test_padding_by_which_a_sender_probes_is_told_too(rig: Rig) -> None:
+    """Unless it is, the sender takes its own probes for lost and its estimate falls."""
+    types = {96: 96, 97: 97}
+    peer = rig.peer(extensions={WIRE_ID: TRANSPORT_SEQUENCE}, payload_types=types)
+    rig.pump.add_stream(
+        peer.transport, SSRC, video=True, clock_rate=90_000, csrc=4, rtx_ssrc=SSRC + 1
+    )
+    send(peer, 0, 0)
+    for wide in (1, 2):
+        peer.send(
+            rtp(
+                sequence=wide,
+                timestamp=1,
+                ssrc=SSRC + 1,
+                payload_type=97,
+                payload=b"",
+                padding=200,
+                extensions=((WIRE_ID, wide.to_bytes(2)),),
+            )
+        )
+    assert numbers(feedback(peer)) == [0, 1, 2]
+    assert rig.dropped() == {"rtx_unneeded": 2}
+
+
 def test_times_are_those_of_arrival(rig: Rig) -> None:
     peer = sender(rig)
     began = time.monotonic()
