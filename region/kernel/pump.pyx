@@ -43,9 +43,10 @@ cdef enum:
     AHEAD = 3  # egresses whose cache lines are fetched before their turn
 
     BATCH_IN = 64
-    BATCH_OUT = 128
+    BATCH_OUT = 64
     IN_BYTES = QUEUED_BYTES  # a datagram that is longer is no media packet of ours
     OUT_BYTES = IN_BYTES + MAX_HEADER_GROWTH + 160  # SRTP_MAX_TRAILER_LEN is 144
+    ARENA_BYTES = 1 << 17  # outgoing packets, one close behind the other
 
     KNOWN_RING = 1024  # from addresses that a transport owns
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
@@ -112,6 +113,7 @@ cdef class Pump(Tables):
     cdef iovec out_vector[BATCH_OUT]
     cdef Egress *out_egress[BATCH_OUT]
     cdef int outgoing
+    cdef uint32_t out_at  # in the arena, where the next one goes
     # Streams of which something is missing.
     cdef uint32_t gappy[MAX_GAPPY]
     cdef int gappy_count
@@ -129,7 +131,7 @@ cdef class Pump(Tables):
         self.unknown.slots = <Queued *>calloc(UNKNOWN_RING, sizeof(Queued))
         self.unknown.room = UNKNOWN_RING
         self.in_data = <uint8_t *>calloc(BATCH_IN, IN_BYTES)
-        self.out_data = <uint8_t *>calloc(BATCH_OUT, OUT_BYTES)
+        self.out_data = <uint8_t *>calloc(1, ARENA_BYTES)
         if (
             self.known.slots == NULL or self.unknown.slots == NULL
             or self.in_data == NULL or self.out_data == NULL
@@ -142,7 +144,6 @@ cdef class Pump(Tables):
             self.in_message[i].msg_hdr.msg_iovlen = 1
             self.in_message[i].msg_hdr.msg_name = &self.in_address[i]
         for i in range(BATCH_OUT):
-            self.out_vector[i].iov_base = self.out_data + i * OUT_BYTES
             self.out_message[i].msg_hdr.msg_iov = &self.out_vector[i]
             self.out_message[i].msg_hdr.msg_iovlen = 1
         self.wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -573,9 +574,7 @@ cdef class Pump(Tables):
             egress.last_sequence = sequence
             egress.last_timestamp = timestamp
             egress.last_ns = now_ns
-        if self.outgoing == BATCH_OUT:
-            self._flush()
-        out = <uint8_t *>self.out_vector[self.outgoing].iov_base
+        out = self._room()
         length = write_rtp(
             out, rtp, wire_payload, sequence, timestamp, egress.ssrc,
             not egress.trunk, stream.csrc, transport.wire_extension,
@@ -587,9 +586,17 @@ cdef class Pump(Tables):
             remember(egress, sequence, rtp.sequence)
         self._push_out(egress, length)
 
+    cdef inline uint8_t *_room(self) noexcept nogil:
+        """Where the next outgoing packet is to be written, of at most OUT_BYTES."""
+        if self.outgoing == BATCH_OUT or self.out_at + OUT_BYTES > ARENA_BYTES:
+            self._flush()
+        return self.out_data + self.out_at
+
     cdef void _push_out(self, Egress *egress, int length) noexcept nogil:
         """What stands in the next outgoing buffer goes to the egress's transport."""
+        self.out_vector[self.outgoing].iov_base = self.out_data + self.out_at
         self.out_vector[self.outgoing].iov_len = length
+        self.out_at += (length + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES
         self.out_message[self.outgoing].msg_hdr.msg_name = &egress.transport.to
         self.out_message[self.outgoing].msg_hdr.msg_namelen = egress.transport.to_length
         self.out_egress[self.outgoing] = egress
@@ -656,9 +663,7 @@ cdef class Pump(Tables):
             self.counter[DROPPED_NACK_FORGOTTEN] += 1
             return False
         payload = transport.wire_payload[retransmission_payload[kept.payload]]
-        if self.outgoing == BATCH_OUT:
-            self._flush()
-        out = <uint8_t *>self.out_vector[self.outgoing].iov_base
+        out = self._room()
         length = write_rtp(
             out, &rtp, payload, egress.rtx_sequence, rtp.timestamp + epoch.timestamp_offset,
             egress.rtx_ssrc, not egress.trunk, stream.csrc, transport.wire_extension,
@@ -705,6 +710,7 @@ cdef class Pump(Tables):
             self.counter[PACKETS_OUT] += sent
             at += sent
         self.outgoing = 0
+        self.out_at = 0
 
     # ---- what Python reads and sends
 
