@@ -308,7 +308,7 @@ def _verdict(reached: bool) -> str:
 @click.option("--packets-per-s", default=300, show_default=True)
 @click.option("--payload-bytes", default=1_150, show_default=True)
 @click.option("--seconds", default=5.0, show_default=True, help="of each turn")
-@click.option("--rounds", default=5, show_default=True)
+@click.option("--rounds", default=9, show_default=True)
 @click.option("--as-floor", hidden=True, default="")
 def main(
     receivers: int,
