@@ -1,18 +1,12 @@
 """The packet kernel: moves media packets, and knows nothing of conferences.
 
-Python decides and changes `tables.pyx`; the thread of `pump.pyx` moves; `reference.py` is
+Python decides and changes the tables; the thread of `pump.pyx` moves; `reference.py` is
 the oracle that tests hold the rewrite to.
 """
 
 from region.kernel.pump import DTLS, NO_TRANSPORT, RTCP, STUN, Datagram, Pump
-from region.kernel.tables import (
-    NO_STREAM,
-    EgressStats,
-    StreamStats,
-    TransportStats,
-    pack_address,
-    unpack_address,
-)
+from region.kernel.tables import NO_STREAM, EgressStats, StreamStats
+from region.kernel.transports import TransportStats, pack_address, unpack_address
 
 __all__ = [
     "DTLS",

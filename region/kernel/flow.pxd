@@ -12,6 +12,8 @@ cdef enum:
     # Extended sequence numbers are kept one cycle up, so that packets from before the first
     # stay above zero.
     FIRST_CYCLE = 0x10000
+    # Packets after a switch in which an older one may still arrive.
+    SWITCH_MEMORY = 1024
     # Half of what was sent may be sent again, so many packets at a time.
     MAX_CREDIT = 128
 

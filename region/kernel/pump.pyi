@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from region.kernel.tables import Tables
+from region.kernel.sender import Sender
 
 STUN: int
 """RFC 7983 §7: first byte 0 to 3."""
@@ -25,7 +25,7 @@ class Datagram(NamedTuple):
     """CLOCK_MONOTONIC when the pump read it."""
     data: bytes
 
-class Pump(Tables):
+class Pump(Sender):
     """Moves media between the transports of one UDP socket, in a thread that `run` is."""
 
     def __init__(self, fd: int) -> None:
@@ -41,16 +41,3 @@ class Pump(Tables):
     def stop(self) -> None: ...
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
-
-    def send(self, address: bytes, data: bytes) -> bool:
-        """Send one plain datagram now; False when the socket would not take it."""
-
-    def send_rtcp(self, transport: int, packet: bytes) -> bool:
-        """Protect a compound RTCP packet and send it; False when there is no path or no room."""
-
-    def retransmit(self, egress: int, sequences: list[int]) -> int:
-        """Send packets (numbers as they left) again by RFC 4588; how many were sent.
-
-        Not sent, and counted: what is not known or not kept any more, what was sent again
-        within a round trip, and more than half of what the egress has sent at all.
-        """

@@ -15,17 +15,17 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
-from pylibsrtp._binding import ffi, lib
-
 from region.kernel.arrivals cimport *
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *
-from region.kernel.flow cimport begin, observe, remember, unlist
-from region.kernel.history cimport *
+from region.kernel.flow cimport observe
+from region.kernel.history cimport history_keep
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
 from region.kernel.system cimport *
+from region.kernel.sender cimport IN_BYTES, Sender, libsrtp
 from region.kernel.tables cimport *
+from region.kernel.transports cimport *
 from region.kernel.wire cimport *
 from relay.errors import LocalProtocolError
 from relay.payload import HeaderExtension, PayloadType
@@ -43,20 +43,14 @@ cdef enum:
     AHEAD = 3  # egresses whose cache lines are fetched before their turn
 
     BATCH_IN = 64
-    BATCH_OUT = 64
-    IN_BYTES = QUEUED_BYTES  # a datagram that is longer is no media packet of ours
-    OUT_BYTES = IN_BYTES + MAX_HEADER_GROWTH + 160  # SRTP_MAX_TRAILER_LEN is 144
-    ARENA_BYTES = 1 << 17  # outgoing packets, one close behind the other
 
     KNOWN_RING = 1024  # from addresses that a transport owns
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
 
-    SWITCH_MEMORY = 1024  # packets after a switch in which an older one may still arrive
 
     OWN_SSRC = 1  # of what the bridge says for itself in RTCP
     MAX_GAPPY = 1024
     MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + 160
-    MAX_NACKED = 512  # sequence numbers taken of one request
     NACK_TICK_MS = 10
     MAX_REPORTING = 4096
     FEEDBACK_TICK_MS = 50
@@ -68,25 +62,16 @@ cdef enum:
 cdef uint8_t VP8 = PayloadType.VP8
 cdef uint8_t AUDIO_LEVEL = HeaderExtension.AUDIO_LEVEL
 cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
-# By canonical payload type: what carries its retransmissions, and of what they are.
-cdef uint8_t retransmission_payload[128]
+# By canonical payload type: of what it carries the retransmissions.
 cdef uint8_t original_payload[128]
-memset(retransmission_payload, NO_PAYLOAD, 128)
 memset(original_payload, NO_PAYLOAD, 128)
 for _original in PayloadType:
     if _original.retransmissions is not None:
-        retransmission_payload[<int>_original] = _original.retransmissions
         original_payload[<int>_original.retransmissions] = _original
 
 
-cdef srtp_function _function(str name) except NULL:
-    return <srtp_function><uintptr_t>int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-
-
-cdef srtp_function srtp_protect = _function("srtp_protect")
-cdef srtp_function srtp_unprotect = _function("srtp_unprotect")
-cdef srtp_function srtp_protect_rtcp = _function("srtp_protect_rtcp")
-cdef srtp_function srtp_unprotect_rtcp = _function("srtp_unprotect_rtcp")
+cdef srtp_function srtp_unprotect = libsrtp("srtp_unprotect")
+cdef srtp_function srtp_unprotect_rtcp = libsrtp("srtp_unprotect_rtcp")
 
 
 class Datagram(NamedTuple):
@@ -97,23 +82,17 @@ class Datagram(NamedTuple):
     data: bytes
 
 
-cdef class Pump(Tables):
-    cdef int fd, epoll, wake, halt
+cdef class Pump(Sender):
+    cdef int epoll, wake, halt
     cdef uint32_t stopping
     cdef bint running
     cdef Ring known, unknown
     cdef bint queued
-    # The batch that is coming in, and the one that is going out.
+    # The batch that is coming in.
     cdef uint8_t *in_data
     cdef mmsghdr in_message[BATCH_IN]
     cdef iovec in_vector[BATCH_IN]
     cdef sockaddr_storage in_address[BATCH_IN]
-    cdef uint8_t *out_data
-    cdef mmsghdr out_message[BATCH_OUT]
-    cdef iovec out_vector[BATCH_OUT]
-    cdef Egress *out_egress[BATCH_OUT]
-    cdef int outgoing
-    cdef uint32_t out_at  # in the arena, where the next one goes
     # Streams of which something is missing.
     cdef uint32_t gappy[MAX_GAPPY]
     cdef int gappy_count
@@ -125,16 +104,14 @@ cdef class Pump(Tables):
         cdef epoll_event event
         cdef int i
         self.epoll = self.wake = self.halt = -1
-        self.fd = fd
         self.known.slots = <Queued *>calloc(KNOWN_RING, sizeof(Queued))
         self.known.room = KNOWN_RING
         self.unknown.slots = <Queued *>calloc(UNKNOWN_RING, sizeof(Queued))
         self.unknown.room = UNKNOWN_RING
         self.in_data = <uint8_t *>calloc(BATCH_IN, IN_BYTES)
-        self.out_data = <uint8_t *>calloc(1, ARENA_BYTES)
         if (
             self.known.slots == NULL or self.unknown.slots == NULL
-            or self.in_data == NULL or self.out_data == NULL
+            or self.in_data == NULL
         ):
             raise MemoryError
         for i in range(BATCH_IN):
@@ -143,9 +120,6 @@ cdef class Pump(Tables):
             self.in_message[i].msg_hdr.msg_iov = &self.in_vector[i]
             self.in_message[i].msg_hdr.msg_iovlen = 1
             self.in_message[i].msg_hdr.msg_name = &self.in_address[i]
-        for i in range(BATCH_OUT):
-            self.out_message[i].msg_hdr.msg_iov = &self.out_vector[i]
-            self.out_message[i].msg_hdr.msg_iovlen = 1
         self.wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         self.halt = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -161,7 +135,6 @@ cdef class Pump(Tables):
         free(self.known.slots)
         free(self.unknown.slots)
         free(self.in_data)
-        free(self.out_data)
         for fd in (self.wake, self.halt, self.epoll):
             if fd >= 0:
                 close(fd)
@@ -466,20 +439,6 @@ cdef class Pump(Tables):
                 self._send_own_rtcp(transport, packet, length)
         self.reporting_count = kept
 
-    cdef void _send_own_rtcp(
-        self, Transport *transport, uint8_t *packet, int length
-    ) noexcept nogil:
-        """Protect in place and send; `packet` has room for the trailer."""
-        if transport.srtp_out == NULL or transport.to_length == 0:
-            return
-        if srtp_protect_rtcp(transport.srtp_out, packet, &length) != 0:
-            return
-        sendto(
-            self.fd, packet, length, MSG_DONTWAIT, <sockaddr *>&transport.to, transport.to_length
-        )
-        transport.packets_out += 1
-        transport.bytes_out += length
-
     cdef bint _restore(
         self, Transport *transport, Stream *stream, uint8_t **data, int *length, Rtp *rtp
     ) noexcept nogil:
@@ -536,183 +495,7 @@ cdef class Pump(Tables):
             else:
                 stream.gappy = False
         self.gappy_count = kept
-
-    cdef void _forward(
-        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Rtp *rtp,
-        uint8_t payload, bint keyframe, int64_t now_ns,
-    ) noexcept nogil:
-        cdef Transport *transport = egress.transport
-        cdef uint8_t wire_payload = transport.wire_payload[payload]
-        cdef uint8_t *out
-        cdef uint16_t sequence
-        cdef uint32_t timestamp
-        cdef int length
-        if wire_payload == NO_PAYLOAD:
-            self.counter[DROPPED_NO_PAYLOAD_TYPE] += 1
-            return
-        if transport.srtp_out == NULL or transport.to_length == 0:
-            self.counter[DROPPED_NO_PATH] += 1
-            return
-        if egress.stream != stream_handle:
-            if egress.video and not keyframe:
-                self.counter[DROPPED_AWAITING_KEYFRAME] += 1
-                return
-            if egress.stream != NONE:
-                unlist(self.streams[egress.stream], egress)
-            egress.stream = stream_handle
-            begin(egress, rtp, stream, now_ns)
-        elif egress.behind_switch:
-            if <int16_t>(rtp.sequence - egress.switch_sequence) < 0:
-                self.counter[DROPPED_BEFORE_SWITCH] += 1
-                return
-            if <uint16_t>(rtp.sequence - egress.switch_sequence) > SWITCH_MEMORY:
-                egress.behind_switch = False
-        sequence = rtp.sequence + egress.sequence_offset
-        timestamp = rtp.timestamp + egress.timestamp_offset
-        if not egress.started or <int16_t>(sequence - egress.last_sequence) > 0:
-            egress.started = True
-            egress.last_sequence = sequence
-            egress.last_timestamp = timestamp
-            egress.last_ns = now_ns
-        out = self._room()
-        length = write_rtp(
-            out, rtp, wire_payload, sequence, timestamp, egress.ssrc,
-            not egress.trunk, stream.csrc, transport.wire_extension,
-        )
-        if srtp_protect(transport.srtp_out, out, &length) != 0:
-            self.counter[DROPPED_PROTECT] += 1
-            return
-        if egress.rtx_ssrc:
-            remember(egress, sequence, rtp.sequence)
-        self._push_out(egress, length)
-
-    cdef inline uint8_t *_room(self) noexcept nogil:
-        """Where the next outgoing packet is to be written, of at most OUT_BYTES."""
-        if self.outgoing == BATCH_OUT or self.out_at + OUT_BYTES > ARENA_BYTES:
-            self._flush()
-        return self.out_data + self.out_at
-
-    cdef void _push_out(self, Egress *egress, int length) noexcept nogil:
-        """What stands in the next outgoing buffer goes to the egress's transport."""
-        self.out_vector[self.outgoing].iov_base = self.out_data + self.out_at
-        self.out_vector[self.outgoing].iov_len = length
-        self.out_at += (length + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES
-        self.out_message[self.outgoing].msg_hdr.msg_name = &egress.transport.to
-        self.out_message[self.outgoing].msg_hdr.msg_namelen = egress.transport.to_length
-        self.out_egress[self.outgoing] = egress
-        self.outgoing += 1
-
-    def retransmit(self, uint32_t egress, list sequences not None):
-        """Send packets of an egress again, on its retransmission SSRC; how many were."""
-        cdef uint16_t wanted[MAX_NACKED]
-        cdef int count = <int>min(len(sequences), MAX_NACKED), i, sent = 0
-        cdef bint found
-        for i in range(count):
-            wanted[i] = sequences[i]
-        with nogil:
-            fair_acquire(&self.lock)
-            found = egress < self.egresses_used and self.egresses[egress] != NULL
-            if found:
-                for i in range(count):
-                    sent += self._retransmit(self.egresses[egress], wanted[i], monotonic_ns())
-                self._flush()
-            fair_release(&self.lock)
-        if not found:
-            raise LocalProtocolError(f"there is no egress {egress}")
-        return sent
-
-    cdef bint _retransmit(self, Egress *egress, uint16_t sequence, int64_t now_ns) noexcept nogil:
-        """RFC 4588 section 4; False when it cannot or need not be sent again."""
-        cdef Transport *transport = egress.transport
-        cdef uint16_t now_ms = <uint16_t>(now_ns // 1_000_000 | 1)
-        cdef Sent *sent
-        cdef const Epoch *epoch
-        cdef const Kept *kept
-        cdef Stream *stream
-        cdef uint8_t payload
-        cdef uint8_t *out
-        cdef Rtp rtp
-        cdef int length
-        if not egress.rtx_ssrc or egress.sent == NULL or transport.to_length == 0:
-            return False
-        sent = &egress.sent[sequence % SENT_PACKETS]
-        epoch = &egress.epochs[sent.epoch % EPOCHS]
-        if not sent.used or sent.sequence != sequence or epoch.number != sent.epoch:
-            self.counter[DROPPED_NACK_UNKNOWN] += 1
-            return False
-        # It is on its way: another request within a round trip asks for the same.
-        if sent.resent_ms and <uint16_t>(now_ms - sent.resent_ms) < transport.rtt_ns // 1_000_000:
-            self.counter[DROPPED_NACK_REPEATED] += 1
-            return False
-        if egress.credit == 0:
-            self.counter[DROPPED_NACK_LIMITED] += 1
-            return False
-        stream = self.streams[epoch.stream]
-        kept = NULL
-        if stream != NULL and stream.serial == epoch.serial:
-            kept = history_find(&stream.history, sent.origin, now_ns)
-        if (
-            kept == NULL
-            or retransmission_payload[kept.payload] == NO_PAYLOAD
-            or transport.wire_payload[retransmission_payload[kept.payload]] == NO_PAYLOAD
-            or not parse_rtp(
-                stream.history.bytes + kept.position % stream.history.room, kept.length,
-                self.transports[stream.transport].canonical_extension, &rtp,
-            )
-        ):
-            self.counter[DROPPED_NACK_FORGOTTEN] += 1
-            return False
-        payload = transport.wire_payload[retransmission_payload[kept.payload]]
-        out = self._room()
-        length = write_rtp(
-            out, &rtp, payload, egress.rtx_sequence, rtp.timestamp + epoch.timestamp_offset,
-            egress.rtx_ssrc, not egress.trunk, stream.csrc, transport.wire_extension,
-        )
-        # The original's number goes between header and payload.
-        memmove(
-            out + length - rtp.payload_length + 2, out + length - rtp.payload_length,
-            rtp.payload_length,
-        )
-        store16(out + length - rtp.payload_length, sequence)
-        length += 2
-        if srtp_protect(transport.srtp_out, out, &length) != 0:
-            self.counter[DROPPED_PROTECT] += 1
-            return False
-        egress.rtx_sequence += 1
-        egress.credit -= 1
-        sent.resent_ms = now_ms
-        self.counter[RETRANSMITTED] += 1
-        self._push_out(egress, length)
-        return True
-
-    cdef void _flush(self) noexcept nogil:
-        cdef int sent, at = 0, i
-        cdef Transport *transport
-        cdef size_t length
-        while at < self.outgoing:
-            sent = sendmmsg(self.fd, self.out_message + at, self.outgoing - at, MSG_DONTWAIT)
-            if sent < 0:
-                if errno == EINTR:
-                    continue
-                if errno == EAGAIN:  # the socket's buffer is full: the rest is lost
-                    self.counter[DROPPED_SEND] += self.outgoing - at
-                    break
-                self.counter[DROPPED_SEND] += 1  # this one has no route, say; others may
-                at += 1
-                continue
-            for i in range(at, at + sent):
-                length = self.out_vector[i].iov_len
-                self.out_egress[i].packets += 1
-                self.out_egress[i].bytes += length
-                transport = self.out_egress[i].transport
-                transport.packets_out += 1
-                transport.bytes_out += length
-            self.counter[PACKETS_OUT] += sent
-            at += sent
-        self.outgoing = 0
-        self.out_at = 0
-
-    # ---- what Python reads and sends
+    # ---- what Python reads
 
     def drain(self, int limit=256):
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
@@ -743,48 +526,3 @@ cdef class Pump(Tables):
                 )
             )
             store_release(&ring.tail, ring.tail + 1)
-
-    def send(self, bytes address not None, bytes data not None):
-        """Send one plain datagram now; False when the socket would not take it."""
-        cdef socket_address to
-        cdef socklen_t to_length
-        cdef ssize_t sent
-        cdef const char *bytes_ = PyBytes_AS_STRING(data)
-        cdef size_t length = len(data)
-        if len(address) != ADDRESS_BYTES:
-            raise LocalProtocolError("a packed address has 18 bytes")
-        to_length = sockaddr_from_address(
-            self.family, <const uint8_t *>PyBytes_AS_STRING(address), &to
-        )
-        if to_length == 0:
-            return False
-        with nogil:
-            sent = sendto(self.fd, bytes_, length, MSG_DONTWAIT, <sockaddr *>&to, to_length)
-        return sent >= 0
-
-    def send_rtcp(self, uint32_t transport, bytes packet not None):
-        """Protect a compound RTCP packet and send it; False when there is no path or no room."""
-        cdef uint8_t buffer[IN_BYTES]
-        cdef int length = <int>len(packet)
-        cdef ssize_t sent = -1
-        cdef Transport *to
-        if not 8 <= length <= IN_BYTES - 160:
-            raise LocalProtocolError("an RTCP packet has 8 to 1888 bytes")
-        memcpy(buffer, PyBytes_AS_STRING(packet), length)
-        with nogil:
-            fair_acquire(&self.lock)
-            to = self.transport_of(transport)
-            if (
-                to != NULL and to.srtp_out != NULL and to.to_length
-                and srtp_protect_rtcp(to.srtp_out, buffer, &length) == 0
-            ):
-                sent = sendto(
-                    self.fd, buffer, length, MSG_DONTWAIT, <sockaddr *>&to.to, to.to_length
-                )
-                if sent >= 0:
-                    to.packets_out += 1
-                    to.bytes_out += length
-            fair_release(&self.lock)
-        if to == NULL:
-            raise LocalProtocolError(f"there is no transport {transport}")
-        return sent >= 0

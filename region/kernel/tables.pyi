@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from region.kernel.transports import Transports
+
 NO_STREAM: int
 
 class StreamStats(NamedTuple):
@@ -33,63 +35,15 @@ class EgressStats(NamedTuple):
     """Outgoing minus incoming RTP timestamp, modulo 2^32."""
     last_packet_s: float
 
-class TransportStats(NamedTuple):
-    """Counters of a transport."""
-
-    packets_in: int
-    bytes_in: int
-    packets_out: int
-    bytes_out: int
-    last_packet_s: float
-    """The last authenticated one."""
-    last_consent_s: float
-    """The last check that the pump answered by itself; 0 before any."""
-
-def pack_address(host: str, port: int) -> bytes:
-    """A literal address as the kernel keys it; ValueError when `host` is no literal."""
-
-def unpack_address(packed: bytes) -> tuple[str, int]:
-    """Back to a literal (IPv4 where it was mapped) and a port."""
-
-class Tables:
-    """What the pump knows: transports, incoming streams, egresses.
-
-    Every method may be called from any thread, and takes effect between two packets.
-    Handles are small integers; one that was removed may come again. CapacityError when a
-    table is full, LocalProtocolError for a handle that is not there.
-    """
+class Tables(Transports):
+    """Incoming streams and egresses; as for transports, any thread, between two packets."""
 
     def __init__(self, fd: int) -> None:
         """`fd`: a bound UDP socket (dual-stack AF_INET6, or AF_INET)."""
 
-    def add_transport(self) -> int: ...
     def remove_transport(self, transport: int) -> None:
         """Also removes its addresses, streams and egresses."""
 
-    def bind_address(self, transport: int, address: bytes) -> None:
-        """Accept from this address too (at most 8; the oldest unselected one makes room)."""
-
-    def select_address(self, transport: int, address: bytes) -> None:
-        """Send to this address from now on; also binds it."""
-
-    def set_srtp(self, transport: int, inbound: object, outbound: object) -> None:
-        """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
-
-    def answer_checks(self, transport: int, username: bytes, password: bytes) -> None:
-        """Let the pump answer checks that only renew consent (RFC 7675).
-
-        Those from the selected address with this USERNAME, authentic by `password` and new.
-        All others still come out of `drain`. Credentials that are very long change nothing.
-        """
-
-    def saw_check(self, transport: int, transaction: bytes) -> bool:
-        """Whether the pump has answered a check of this transaction: another is a replay."""
-
-    def set_rtt(self, transport: int, rtt_s: float) -> None:
-        """How long to wait for what was asked for before asking again; 5 ms to 1 s."""
-
-    def set_payload_types(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
-    def set_extensions(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def add_stream(
         self,
         transport: int,
@@ -126,9 +80,5 @@ class Tables:
 
     def stream_stats(self, stream: int) -> StreamStats: ...
     def egress_stats(self, egress: int) -> EgressStats: ...
-    def transport_stats(self, transport: int) -> TransportStats: ...
     def awaiting(self) -> list[int]:
         """Egresses that have a path and wait for a keyframe of the stream they shall carry."""
-
-    def counters(self) -> dict[str, int]:
-        """Totals of the pump: `packets_in`, `packets_out`, and each named drop as `dropped_…`."""

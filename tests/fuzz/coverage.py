@@ -6,7 +6,7 @@ from typing import Any
 
 import atheris
 
-from region.kernel import pump, tables
+from region.kernel import pump, sender, tables, transports
 
 _COUNTERS = 1 << 14
 _kept: list[object] = []
@@ -16,7 +16,7 @@ def give_to_libfuzzer() -> None:
     """Once, between `atheris.Setup` and `atheris.Fuzz`."""
     (core,) = Path(atheris.__file__).parent.glob("core_with_libfuzzer.*.so")
     libfuzzer = ctypes.CDLL(str(core))
-    for module in (pump, tables):
+    for module in (pump, sender, tables, transports):
         counters = (ctypes.c_ubyte * _COUNTERS).in_dll(
             ctypes.CDLL(module.__file__), "octomesh_coverage"
         )

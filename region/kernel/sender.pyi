@@ -1,0 +1,22 @@
+"""The sending half's types; the code is `sender.pyx`."""
+
+from region.kernel.tables import Tables
+
+class Sender(Tables):
+    """Sends on the socket of the tables' transports."""
+
+    def __init__(self, fd: int) -> None:
+        """`fd`: a bound, non-blocking UDP socket that outlives this."""
+
+    def send(self, address: bytes, data: bytes) -> bool:
+        """Send one plain datagram now; False when the socket would not take it."""
+
+    def send_rtcp(self, transport: int, packet: bytes) -> bool:
+        """Protect a compound RTCP packet and send it; False when there is no path or no room."""
+
+    def retransmit(self, egress: int, sequences: list[int]) -> int:
+        """Send packets (numbers as they left) again by RFC 4588; how many were sent.
+
+        Not sent, and counted: what is not known or not kept any more, what was sent again
+        within a round trip, and more than half of what the egress has sent at all.
+        """
