@@ -41,7 +41,8 @@ def test_without_a_region_the_round_trip_to_each_is_measured_reported_and_heeded
     rtts_ms = session["rtts_ms"]
     print(f"measured {rtts_ms}, seated on {session['you']['region']}")
     assert set(rtts_ms) == set(REGIONS)
-    assert all(0 < rtt_ms < 500 for rtt_ms in rtts_ms.values())
+    # Browsers measure in whole milliseconds, and on one machine that may be none.
+    assert all(0 <= rtt_ms < 500 for rtt_ms in rtts_ms.values())
     assert reported(guest) == rtts_ms
     # Within a millisecond, as exactly as browsers measure, any is as near.
     assert rtts_ms[session["you"]["region"]] <= min(rtts_ms.values()) + 1
