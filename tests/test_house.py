@@ -24,7 +24,7 @@ CORES = [
     *("relay/codec.py", "relay/control.py", "relay/errors.py", "relay/framing.py", "relay/ids.py"),
     *("relay/identity.py", "relay/link.py", "relay/payload.py", "relay/probe.py"),
     *("relay/settings_file.py", "relay/trunk_messages.py"),
-    *("region/arrivals.py", "region/conference.py", "region/dtls.py", "region/gcc.py"),
+    *("region/conference.py", "region/dtls.py", "region/gcc.py"),
     *("region/ice.py", "region/keyframes.py", "region/loss_bound.py", "region/offer.py"),
     *("region/path.py", "region/path_measures.py", "region/probing.py", "region/rate_control.py"),
     *("region/reports.py", "region/rtcp.py", "region/sdp.py", "region/sent.py"),

@@ -10,10 +10,10 @@ two packets, for changes to the tables.
 import os
 from typing import NamedTuple
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memmove, memset
 
 from region.kernel.arrivals cimport *
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
@@ -22,8 +22,8 @@ from region.kernel.flow cimport observe
 from region.kernel.history cimport history_keep
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
-from region.kernel.system cimport *
 from region.kernel.sender cimport IN_BYTES, Sender, libsrtp
+from region.kernel.system cimport *
 from region.kernel.tables cimport *
 from region.kernel.transports cimport *
 from region.kernel.wire cimport *
@@ -47,7 +47,6 @@ cdef enum:
     KNOWN_RING = 1024  # from addresses that a transport owns
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
 
-
     OWN_SSRC = 1  # of what the bridge says for itself in RTCP
     MAX_GAPPY = 1024
     MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + 160
@@ -68,7 +67,6 @@ memset(original_payload, NO_PAYLOAD, 128)
 for _original in PayloadType:
     if _original.retransmissions is not None:
         original_payload[<int>_original.retransmissions] = _original
-
 
 cdef srtp_function srtp_unprotect = libsrtp("srtp_unprotect")
 cdef srtp_function srtp_unprotect_rtcp = libsrtp("srtp_unprotect_rtcp")

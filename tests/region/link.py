@@ -4,11 +4,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
-from region.arrivals import ArrivalRecorder
 from region.gcc import BandwidthEstimator
 from region.probing import ProbePlan
 from region.sent import ClusterId, SentHistory, SentPacket
 from region.twcc import parse_feedback_untrusted
+from tests.region.arrivals import ArrivalRecorder
 
 STEP_US = 1_000
 FEEDBACK_US = 50_000

@@ -3,9 +3,9 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region.arrivals import ArrivalRecorder
 from region.sent import KEPT_US, MAX_KEPT, ClusterId, PacketResult, SentHistory, SentPacket
 from region.twcc import REFERENCE_MODULUS_TICKS, Arrival, Feedback, parse_feedback_untrusted
+from tests.region.arrivals import ArrivalRecorder
 from tests.strategies.twcc import fates
 
 PROBE = ClusterId(3)

@@ -1,4 +1,6 @@
-"""What arrived on a transport and is still to be told to its sender, as transport-wide feedback.
+"""A receiver for the simulated link: what arrived, as transport-wide feedback to its sender.
+
+Bridges have the kernel's (`region/kernel/arrivals.pxd`).
 
 Pure; draft-holmer-rmcat-transport-wide-cc-extensions-01 §2 and §3.1. A packet that comes after it
 was told lost makes the next feedback begin at it, and what arrived behind it is told once more:
