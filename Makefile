@@ -37,12 +37,13 @@ need = @command -v $(1) >/dev/null || { \
 	apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
 	} || $(call fail,no $(1): apt-get install $(2))
 
-.PHONY: help up test lint types client unit sanitize fuzz fuzz-short bench clean
+.PHONY: help up test lint types client unit explore sanitize fuzz fuzz-short bench clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
 	@echo "             REGIONS= STATE_DIR= as octomesh up has them"
 	@echo "make test    everything that CI runs: lint, types, client, unit"
+	@echo "make explore  the tests with other random examples each time; make test has the same"
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz    a million executions of each parser and of the kernel; FUZZ_RUNS="
 	@echo "             FUZZ_SECONDS= at most of each; fuzz-short is the part that make test runs"
@@ -68,6 +69,9 @@ client: $(INSTALLED_FOR_CLIENT)
 unit: $(INSTALLED_FOR_TESTS)
 	$(call need,chromium,chromium)
 	$(BIN)/python -m pytest
+
+explore: $(INSTALLED_FOR_TESTS)
+	EXPLORE=1 $(BIN)/python -m pytest tests/relay tests/region tests/focus tests/web
 
 sanitize: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m tests.fuzz.sanitized -m pytest -p tests.fuzz.sanitized $(KERNEL_TESTS)
