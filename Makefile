@@ -29,25 +29,31 @@ UP_FLAGS := $(if $(HTTPS_PORT),--https-port $(HTTPS_PORT)) \
 
 , := ,
 fail = { echo "octomesh: $(1)" >&2; exit 1; }
-# A command, and the Debian package that has it: installed when we are root.
-need = @command -v $(1) >/dev/null || { \
+# What has to succeed, the Debian packages that let it, and what is missing without them:
+# installed when we are root.
+unless = @$(1) >/dev/null 2>&1 || { \
 	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	&& echo "octomesh: installing Debian's $(2)" && apt-get update -qq \
 	&& DEBIAN_FRONTEND=noninteractive \
 	apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
-	} || $(call fail,no $(1): apt-get install $(2))
+	} || $(call fail,no $(3): apt-get install $(2))
+need = $(call unless,command -v $(1),$(2),$(1))
+GSTREAMER := python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
-.PHONY: help up test lint types client unit explore sanitize fuzz fuzz-short bench clean
+.PHONY: help up test lint types client unit demanding explore sanitize fuzz fuzz-short bench bench-control clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
 	@echo "             REGIONS= STATE_DIR= as octomesh up has them"
 	@echo "make test    everything that CI runs: lint, types, client, unit"
+	@echo "make demanding  browsers on thin links, ten people, large pictures: minutes of a whole machine"
 	@echo "make explore  the tests with other random examples each time; make test has the same"
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz    a million executions of each parser and of the kernel; FUZZ_RUNS="
 	@echo "             FUZZ_SECONDS= at most of each; fuzz-short is the part that make test runs"
 	@echo "make bench   what a forwarded packet costs"
+	@echo "make bench-control  what all else costs that a bridge does for 100 people"
 	@echo "make clean   remove what was built and installed; meetings' state in .octomesh stays"
 
 up: $(INSTALLED)
@@ -67,8 +73,12 @@ client: $(INSTALLED_FOR_CLIENT)
 	$(if $(CLIENT_TESTS),node --test $(CLIENT_TESTS))
 
 unit: $(INSTALLED_FOR_TESTS)
-	$(call need,chromium,chromium)
-	$(BIN)/python -m pytest
+	$(need-machines)
+	$(BIN)/python -m pytest -m "not demanding"
+
+demanding: $(INSTALLED_FOR_TESTS)
+	$(need-machines)
+	$(BIN)/python -m pytest -m demanding tests/e2e
 
 explore: $(INSTALLED_FOR_TESTS)
 	EXPLORE=1 $(BIN)/python -m pytest tests/relay tests/region tests/focus tests/web
@@ -84,6 +94,9 @@ fuzz-short: $(INSTALLED_FOR_TESTS)
 
 bench: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m benchmarks.fanout
+
+bench-control: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m benchmarks.control
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info node_modules benchmarks/out tests/out
@@ -102,6 +115,15 @@ $(INSTALLED_FOR_TESTS): $(INSTALLED)
 	@echo "octomesh: installing what the tests need"
 	$(call install,.[test])
 	@touch $@
+
+# What the tests on networks and with other stacks use of Debian.
+define need-machines
+	$(call need,chromium,chromium)
+	$(call need,ip,iproute2)
+	$(call need,iptables,iptables)
+	$(call need,turnserver,coturn)
+	$(call unless,/usr/bin/python3 tests/interop/gstreamer_peer.py,$(GSTREAMER),GStreamer)
+endef
 
 define check-machine
 	@command -v $(PYTHON) >/dev/null || $(call fail,no $(PYTHON): apt-get install python3)

@@ -21,7 +21,7 @@ import click
 from relay.errors import SettingsError
 
 if TYPE_CHECKING:
-    from relay.ids import Region
+    from relay.ids import Region, VideoCodec
 
 DEFAULT_STATE_DIR = ".octomesh"
 
@@ -63,6 +63,20 @@ class _Duration(click.ParamType[float]):
         return float(int(match[1]) * self._UNITS_S[match[2]])
 
 
+class _Workers(click.ParamType[int]):
+    """A number of processes; AUTO for one a core."""
+
+    name = "number"
+    AUTO = 0
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "auto":
+            return self.AUTO
+        if re.fullmatch(r"[1-9][0-9]{0,3}", str(value)) is None or int(value) > _MAX_WORKERS:
+            self.fail(f"{value!r} is neither auto nor from 1 to {_MAX_WORKERS}", param, ctx)
+        return int(value)
+
+
 def _region(_ctx: click.Context, _param: click.Parameter, value: str) -> "Region":
     from relay.ids import region_of
 
@@ -76,6 +90,31 @@ def _regions(ctx: click.Context, param: click.Parameter, value: str) -> "tuple[R
     return tuple(_region(ctx, param, name.strip()) for name in value.split(","))
 
 
+def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> "tuple[VideoCodec, ...]":
+    from focus.codecs import codecs_of
+
+    try:
+        return codecs_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _no_limit(_ctx: click.Context, _param: click.Parameter, value: int) -> int | None:
+    return value or None
+
+
+def _secret(variable: str, flag: str, file: Path | None) -> str | None:
+    """A secret from its file or the environment, of which it is taken out: nobody inherits it."""
+    secret = os.environ.pop(variable, "").strip()
+    if file is not None:
+        try:
+            secret = file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{flag} {file}: {error}") from None
+    return secret or None
+
+
+_MAX_WORKERS = 1_000
 _PORT = click.IntRange(1, 65_535)
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
@@ -103,6 +142,52 @@ _ops_host = click.option(
 )
 
 
+_MEETING_OPTIONS = (
+    click.option(
+        "--codecs",
+        default="vp8,h264",
+        show_default=True,
+        callback=_codecs,
+        help="Codecs of pictures, the preferred first, of av1, vp9, vp8, h264. A room takes the "
+        "first that all its browsers show, or else vp8.",
+    ),
+    click.option(
+        "--last-n",
+        type=click.IntRange(0, 65_535),
+        default=25,
+        show_default=True,
+        callback=_no_limit,
+        help="So many cameras anybody gets at most; 0 for no limit.",
+    ),
+    click.option(
+        "--turn-urls",
+        multiple=True,
+        metavar="URL",
+        help="TURN server for browsers, like turn:turn.example.org:3478, may be repeated.",
+    ),
+    click.option(
+        "--turn-secret-file",
+        type=_FILE,
+        help="File with the secret that the TURN servers share (coturn's static-auth-secret); or "
+        "the environment's OCTOMESH_FOCUS_TURN_SECRET, for up OCTOMESH_UP_TURN_SECRET.",
+    ),
+    click.option(
+        "--turn-ttl",
+        type=_Duration(),
+        default="1d",
+        show_default=True,
+        help="How long after a join the TURN servers let that browser in.",
+    ),
+)
+
+
+def _meeting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `focus` and `up` have in common but ports: what meetings are like."""
+    for option in reversed(_MEETING_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--config", type=_FILE, help="TOML file with tables like [up], [focus], [region].")
 @click.option("--parent-pid", type=int, hidden=True)
@@ -126,6 +211,8 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
     from relay.settings_file import Kind, parse_settings
 
     def kind(param: click.Parameter) -> Kind:
+        if isinstance(param.type, _Workers):
+            return Kind.COUNT
         if param.multiple:
             return Kind.TEXTS
         if isinstance(param, click.Option) and param.is_flag:
@@ -169,15 +256,21 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
     show_default=True,
     help="Who sees names on the mesh page: who shows the operator key, or everybody.",
 )
+@_meeting_options
 @_ops_host
 @_port("--ops-port", 9999, "TCP port of /healthz and /metrics.")
-def focus(mesh_names: str, **options: Any) -> None:
+def focus(mesh_names: str, turn_secret_file: Path | None, turn_ttl: float, **options: Any) -> None:
     """Run the focus and the web server in this process."""
     from relay.logs import configure_logs
     from web.server import run
     from web.settings import MeshNames, WebSettings
 
-    settings = WebSettings(mesh_names=MeshNames(mesh_names), **options)
+    settings = WebSettings(
+        mesh_names=MeshNames(mesh_names),
+        turn_secret=_secret("OCTOMESH_FOCUS_TURN_SECRET", "--turn-secret-file", turn_secret_file),
+        turn_ttl_s=int(turn_ttl),
+        **options,
+    )
     configure_logs(process="focus")
     _serve(run, settings)
 
@@ -193,38 +286,76 @@ def focus(mesh_names: str, **options: Any) -> None:
 )
 @_state_dir
 @_listen_host
-@_port("--media-port", 10_000, "UDP port of media.")
-@_port("--relay-port", 10_001, "TCP port of the links between bridges.")
+@_port("--media-port", 10_000, "Port of media; worker i adds i to it, and to the others.")
+@click.option(
+    "--relay-port",
+    type=_PORT,
+    help="TCP port of the links between bridges; default: 10001, of several workers 11000.",
+)
 @_ops_host
-@_port("--ops-port", 10_002, "TCP port of /healthz and /metrics.")
+@click.option(
+    "--ops-port",
+    type=_PORT,
+    help="TCP port of /healthz and /metrics; default: 10002, of several workers 12000.",
+)
+@click.option(
+    "--workers",
+    type=_Workers(),
+    default=1,
+    show_default=True,
+    metavar="NUMBER|auto",
+    help="Run so many bridges, each a process with its own ports and a directory in --state-dir; "
+    "auto is one for each core.",
+)
 @click.option(
     "--advertise",
     multiple=True,
-    metavar="ADDRESS",
-    help="Public address of this bridge, may be repeated; default: its interfaces' own.",
+    metavar="ADDRESS[:PORT]",
+    help="Address by which NAT leads to this bridge, and the port that it maps to --media-port "
+    "if that is another; may be repeated.",
+)
+@click.option(
+    "--advertise-interfaces/--no-advertise-interfaces",
+    default=True,
+    help="Advertise the addresses of this host's interfaces, too; the default.",
 )
 @click.option(
     "--allow-loopback/--no-allow-loopback",
     default=False,
     help="Advertise loopback addresses too: for trials on one machine.",
 )
-def region(token_file: Path | None, **options: Any) -> None:
-    """Run one regional bridge."""
-    with _not_imported("rich", "pygments"):
-        from region.bridge import run
+def region(
+    token_file: Path | None,
+    workers: int,
+    relay_port: int | None,
+    ops_port: int | None,
+    **options: Any,
+) -> None:
+    """Run one regional bridge, or several on one host."""
     from region.settings import RegionSettings
     from relay.logs import configure_logs
 
-    # The secret is taken out of the environment, so that nothing we start inherits it.
-    token = os.environ.pop("OCTOMESH_REGION_TOKEN", "").strip()
-    if token_file is not None:
-        try:
-            token = token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"--token-file {token_file}: {error}") from None
-    settings = RegionSettings(token=token or None, **options)
-    configure_logs(process="bridge", region=settings.region)
-    _serve(run, settings)
+    several = workers != 1
+    settings = RegionSettings(
+        token=_secret("OCTOMESH_REGION_TOKEN", "--token-file", token_file),
+        relay_port=relay_port or (11_000 if several else 10_001),
+        ops_port=ops_port or (12_000 if several else 10_002),
+        **options,
+    )
+    if several:
+        with _not_imported("rich", "pygments"):
+            import octomesh_workers
+
+        count = octomesh_workers.usable_cores() if workers == _Workers.AUTO else workers
+        workers_settings = octomesh_workers.WorkersSettings(count=count, region=settings)
+        configure_logs(process="workers", region=settings.region)
+        _serve(octomesh_workers.run, workers_settings)
+    else:
+        with _not_imported("rich", "pygments"):
+            from region.bridge import run
+
+        configure_logs(process="bridge", region=settings.region)
+        _serve(run, settings)
 
 
 def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
@@ -250,7 +381,7 @@ def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
 @cli.command()
 @_https_port
 @_http_port
-@_port("--media-port", 10_000, "UDP port of the first bridge; each has ten ports from its first.")
+@_port("--media-port", 10_000, "Media port of the first bridge; each has ten ports from its first.")
 @click.option(
     "--ops-port", type=_PORT, help="TCP port of the focus's /healthz; default: --media-port - 1."
 )
@@ -261,15 +392,22 @@ def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
     callback=_regions,
     help="One bridge for each.",
 )
+@_meeting_options
 @_state_dir
-def up(state_dir: Path, **options: Any) -> None:
+def up(state_dir: Path, turn_secret_file: Path | None, turn_ttl: float, **options: Any) -> None:
     """Run a whole mesh on this machine until Ctrl-C.
 
     That is the focus, and a bridge for each region.
     """
     from octomesh_up import UpSettings, run
 
-    _serve(run, UpSettings(state_dir=state_dir.absolute(), **options))
+    settings = UpSettings(
+        state_dir=state_dir.absolute(),
+        turn_secret=_secret("OCTOMESH_UP_TURN_SECRET", "--turn-secret-file", turn_secret_file),
+        turn_ttl_s=int(turn_ttl),
+        **options,
+    )
+    _serve(run, settings)
 
 
 @contextmanager
@@ -345,11 +483,18 @@ def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
 )
 @click.option("--region", required=True, callback=_region, help="Where the new bridge stands.")
 @click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long it holds.")
-def token(state_dir: Path, region: "Region", ttl: float) -> None:
+@click.option(
+    "--bridges",
+    type=click.IntRange(1, _MAX_WORKERS),
+    default=1,
+    show_default=True,
+    help="How many bridges it is for, such as the workers of one host.",
+)
+def token(state_dir: Path, region: "Region", ttl: float, bridges: int) -> None:
     """Print a one-time token with which a new bridge enrols."""
     from focus.tokens import mint_token
 
-    click.echo(mint_token(state_dir, region, ttl))
+    click.echo(mint_token(state_dir, region, ttl, bridges=bridges))
 
 
 if __name__ == "__main__":

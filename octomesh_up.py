@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ import httpx
 import trio
 from rich.console import Console
 
+from focus.codecs import DEFAULT_CODECS
 from focus.tokens import mint_token
 from relay.errors import SettingsError
-from relay.ids import Region
+from relay.ids import Region, VideoCodec
 from relay.ports import LOOPBACK, WantedPort, check_free
 from relay.supervisor import Process, Supervisor
 from web.certificate import CERTIFICATE_FILE
@@ -47,6 +48,12 @@ class UpSettings:
     regions: tuple[Region, ...]
     state_dir: Path
     """Absolute."""
+    codecs: tuple[VideoCodec, ...] = DEFAULT_CODECS
+    """This and the rest: as the focus has it."""
+    last_n: int | None = 25
+    turn_urls: tuple[str, ...] = ()
+    turn_secret: str | None = field(default=None, repr=False)
+    turn_ttl_s: int = 86_400
 
     @property
     def url(self) -> str:
@@ -147,8 +154,11 @@ def wanted_ports(settings: UpSettings) -> list[WantedPort]:
         ops,
     ]
     for bridge in _bridges(settings):
-        for offset, (kind, host, use) in enumerate(
-            ((udp, "::", "media"), (tcp, "::", "relay"), (tcp, inside, "ops"))
+        for offset, kind, host, use in (
+            (0, udp, "::", "media"),
+            (0, tcp, "::", "media"),
+            (1, tcp, "::", "relay"),
+            (2, tcp, inside, "ops"),
         ):
             ports.append(
                 WantedPort(
@@ -170,6 +180,7 @@ def processes(settings: UpSettings) -> list[Process]:
     environment = {key: value for key, value in os.environ.items() if key[:9] != "OCTOMESH_"}
     # A proxy is not the way to this machine.
     environment["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), "localhost")))
+    secret = {"OCTOMESH_FOCUS_TURN_SECRET": settings.turn_secret or ""}
     focus = Process(
         name="focus",
         command=(
@@ -180,8 +191,12 @@ def processes(settings: UpSettings) -> list[Process]:
             f"--http-port={settings.http_port}",
             f"--ops-port={settings.focus_ops_port}",
             "--mesh-names=open",
+            f"--codecs={','.join(settings.codecs)}",
+            f"--last-n={settings.last_n or 0}",
+            *(f"--turn-urls={url}" for url in settings.turn_urls),
+            f"--turn-ttl={settings.turn_ttl_s}s",
         ),
-        environment=lambda: environment,
+        environment=lambda: {**environment, **secret},
         log=settings.logs / "focus.log",
         health_url=f"http://127.0.0.1:{settings.focus_ops_port}/healthz",
         essential=True,

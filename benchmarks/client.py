@@ -9,9 +9,10 @@ import re
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import trio
 from aioice import stun
@@ -27,8 +28,14 @@ CONNECT_TIMEOUT_S = 20.0
 CONSENT_INTERVAL_S = 4.0
 RECEIVE_BUFFER_BYTES = 4 << 20
 
-OPUS, VP8 = 111, 96
-_EXTMAP = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+OPUS, VP8, VP8_RTX = 111, 96, 97
+AUDIO_LEVEL, TRANSPORT_SEQUENCE = 1, 3
+ENCODINGS = 3
+_LEVEL_EXTMAP = f"a=extmap:{AUDIO_LEVEL} urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+_NUMBER_EXTMAP = (
+    f"a=extmap:{TRANSPORT_SEQUENCE} "
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+)
 _PROFILES = {
     b"SRTP_AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 16, 12),
     b"SRTP_AES128_CM_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14),
@@ -43,6 +50,8 @@ class Wish:
     camera: bool = False
     audio_slots: int = 0
     video_slots: int = 0
+    as_browsers: bool = False
+    """Three encodings of a camera, retransmissions, and transport-wide feedback both ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +63,9 @@ class Connection:
     outbound: Session
     inbound: Session
     source_ssrcs: Mapping[str, int]
-    """By `microphone` or `camera`."""
+    """By `microphone` or `camera`, whose lowest encoding it is."""
+    camera_ssrcs: Sequence[int]
+    """Its encodings, the lowest first."""
     slot_ssrcs: Sequence[int]
 
 
@@ -87,15 +98,30 @@ class LoadCertificate:
 class Client:
     """One participant; its socket's address is its own, as a browser's would be."""
 
-    def __init__(self, certificate: LoadCertificate, wish: Wish, *, host: str = "127.0.0.1"):
+    def __init__(
+        self,
+        certificate: LoadCertificate,
+        wish: Wish,
+        *,
+        host: str = "127.0.0.1",
+        hear: Callable[[dict[str, Any]], None] = lambda message: None,
+    ):
+        """`hear` gets each signalling message once it is connected."""
         self._certificate = certificate
-        self._wish = wish
+        self.wish = wish
+        self.hear = hear
+        self._signalling: WebSocketConnection | None = None
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
         self._source_ssrcs = {
-            kind: secrets.randbelow(2**32 - 1) + 1
+            kind: secrets.randbelow(2**32 - 16) + 1
             for kind, wanted in (("microphone", wish.microphone), ("camera", wish.camera))
             if wanted
         }
+        self._camera_ssrcs = [
+            self._source_ssrcs["camera"] + 2 * number
+            for number in range(ENCODINGS if wish.as_browsers else 1)
+            if wish.camera
+        ]
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._plain = socket.socket(family, socket.SOCK_DGRAM)
         self._plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
@@ -125,16 +151,23 @@ class Client:
                 with trio.fail_after(CONNECT_TIMEOUT_S):
                     answer = await self._join(signalling, room, name, region)
                     self.connection = await self._connect(answer)
+                self._signalling = signalling
                 task_status.started(self.connection)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._keep_consent, self.connection)
                     while True:
-                        await signalling.get_message()
+                        self.hear(json.loads(await signalling.get_message()))
+
+    async def say(self, message: dict[str, Any]) -> None:
+        """Send a signalling message, once it is connected."""
+        assert self._signalling is not None
+        await self._signalling.send_message(json.dumps(message))
 
     async def _join(
         self, signalling: WebSocketConnection, room: str, name: str, region: str | None
     ) -> str:
-        join = {"type": "join", "room": room, "name": name, "region": region, "rtts_ms": {}}
+        join: dict[str, Any] = {"type": "join", "room": room, "name": name}
+        join |= {"region": region, "rtts_ms": {}}
         sdp, mids = self._offer()
         offer = {"type": "offer", "attempt": 0, "sdp": sdp, "sources": mids}
         await signalling.send_message(json.dumps(join))
@@ -154,10 +187,13 @@ class Client:
         sections: list[list[str]] = []
         mids: dict[str, str] = {}
 
-        def section(media: str, payload: int, codec: str, direction: str, ssrc: int | None) -> str:
+        def section(
+            media: str, payload: int, codec: str, direction: str, ssrcs: Sequence[int] = ()
+        ) -> str:
             mid = str(len(sections))
+            repaired = self.wish.as_browsers and media == "video"
             lines = [
-                f"m={media} 9 UDP/TLS/RTP/SAVPF {payload}",
+                f"m={media} 9 UDP/TLS/RTP/SAVPF {payload}{f' {VP8_RTX}' if repaired else ''}",
                 "c=IN IP4 0.0.0.0",
                 f"a=mid:{mid}",
                 f"a={direction}",
@@ -169,23 +205,35 @@ class Client:
                 "a=setup:actpass",
             ]
             if media == "audio":
-                lines.append(_EXTMAP)
+                lines.append(_LEVEL_EXTMAP)
             else:
                 lines += [f"a=rtcp-fb:{payload} nack pli", f"a=rtcp-fb:{payload} ccm fir"]
-            if ssrc is not None:
-                lines.append(f"a=ssrc:{ssrc} cname:load")
+            if self.wish.as_browsers:
+                lines += [_NUMBER_EXTMAP, f"a=rtcp-fb:{payload} transport-cc", "a=rtcp-rsize"]
+            if repaired:
+                lines += [
+                    f"a=rtcp-fb:{payload} nack",
+                    f"a=rtpmap:{VP8_RTX} rtx/90000",
+                    f"a=fmtp:{VP8_RTX} apt={VP8}",
+                ]
+                # RFC 5576 §4.2, and as libwebrtc groups encodings; the number behind retransmits.
+                lines += [f"a=ssrc-group:FID {ssrc} {ssrc + 1}" for ssrc in ssrcs]
+                lines += [f"a=ssrc:{ssrc + 1} cname:load" for ssrc in ssrcs]
+            if len(ssrcs) > 1:
+                lines.append(f"a=ssrc-group:SIM {' '.join(map(str, ssrcs))}")
+            lines += [f"a=ssrc:{ssrc} cname:load" for ssrc in ssrcs]
             sections.append(lines)
             return mid
 
         for kind, ssrc in self._source_ssrcs.items():
             if kind == "microphone":
-                mids[section("audio", OPUS, "opus/48000/2", "sendonly", ssrc)] = kind
+                mids[section("audio", OPUS, "opus/48000/2", "sendonly", [ssrc])] = kind
             else:
-                mids[section("video", VP8, "VP8/90000", "sendonly", ssrc)] = kind
-        for _ in range(self._wish.audio_slots):
-            section("audio", OPUS, "opus/48000/2", "recvonly", None)
-        for _ in range(self._wish.video_slots):
-            section("video", VP8, "VP8/90000", "recvonly", None)
+                mids[section("video", VP8, "VP8/90000", "sendonly", self._camera_ssrcs)] = kind
+        for _ in range(self.wish.audio_slots):
+            section("audio", OPUS, "opus/48000/2", "recvonly")
+        for _ in range(self.wish.video_slots):
+            section("video", VP8, "VP8/90000", "recvonly")
         bundle = " ".join(str(mid) for mid in range(len(sections)))
         head = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", f"a=group:BUNDLE {bundle}"]
         return "\r\n".join([*head, *(line for lines in sections for line in lines), ""]), mids
@@ -211,6 +259,7 @@ class Client:
             outbound=keys[0],
             inbound=keys[1],
             source_ssrcs=self._source_ssrcs,
+            camera_ssrcs=self._camera_ssrcs,
             slot_ssrcs=tuple(sorted(sent_by_bridge)),
         )
 

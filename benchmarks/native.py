@@ -14,7 +14,8 @@ OUT = _HERE / "out"
 
 
 @cache
-def _library() -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
+    """`native.c`, compiled when it is newer than what was compiled of it."""
     OUT.mkdir(exist_ok=True)
     target = OUT / "native.so"
     source = _HERE / "native.c"
@@ -29,7 +30,7 @@ def _library() -> ctypes.CDLL:
 def floor_run(bound: socket.socket, destinations: Sequence[int]) -> int:
     """Forward all to these loopback ports until a one-byte datagram; how many were sent."""
     addresses = b"".join(_sockaddr_in6(port) for port in destinations)
-    return int(_library().floor_run(bound.fileno(), addresses, len(destinations)))
+    return int(library().floor_run(bound.fileno(), addresses, len(destinations)))
 
 
 def _sockaddr_in6(port: int) -> bytes:
@@ -61,7 +62,7 @@ def draining(sockets: Sequence[socket.socket]) -> Iterator[Drained]:
     stop = ctypes.c_int(0)
     drained = Drained()
     thread = threading.Thread(
-        target=_library().drain,
+        target=library().drain,
         args=(fds, len(sockets), ctypes.byref(stop), drained.reference),
     )
     thread.start()

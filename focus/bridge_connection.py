@@ -9,8 +9,10 @@ from focus.admission import BridgeStream
 from focus.events import (
     BridgeAnswered,
     BridgeRefused,
+    DominantSpeakerReceived,
     Event,
     HeartbeatReceived,
+    LayersWantedReceived,
     ParticipantGone,
 )
 from focus.registry import ConnectionId
@@ -18,11 +20,13 @@ from relay.control import (
     FROM_BRIDGE,
     FROM_FOCUS,
     Allocated,
+    DominantSpeaker,
     FromBridge,
     FromFocus,
     Gone,
     Heartbeat,
     Hello,
+    LayersWanted,
     Refused,
     Renew,
 )
@@ -111,9 +115,13 @@ class BridgeConnection:
         match message:
             case Heartbeat():
                 event = HeartbeatReceived(bridge=bridge, connection=connection, heartbeat=message)
-            case Allocated(request=request, answer=answer):
+            case Allocated(request=request, answer=answer, decodes=decodes):
                 event = BridgeAnswered(
-                    bridge=bridge, connection=connection, request=request, answer=answer
+                    bridge=bridge,
+                    connection=connection,
+                    request=request,
+                    answer=answer,
+                    decodes=None if decodes is None else frozenset(decodes),
                 )
             case Refused(request=request, reason=reason):
                 log.warning("offer-refused", bridge=bridge, reason=reason)
@@ -133,6 +141,12 @@ class BridgeConnection:
                     connection=connection,
                     conference=conference,
                     participant=participant,
+                )
+            case LayersWanted():
+                event = LayersWantedReceived(bridge=bridge, connection=connection, wanted=message)
+            case DominantSpeaker():
+                event = DominantSpeakerReceived(
+                    bridge=bridge, connection=connection, speaker=message
                 )
             case Renew(csr_pem=csr_pem):
                 self._host.renew(csr_pem, bridge, connection)

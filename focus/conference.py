@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from focus.codecs import common_codec
 from focus.notices import Person
 from focus.placement import Placed, Wish
 from focus.routes import routes_at
-from relay.control import ConferenceState, Seat, SourceState
+from relay.control import ConferenceState, Seat, SourceState, View
 from relay.ids import (
     BridgeId,
     ConferenceId,
     Generation,
+    Layer,
     ParticipantId,
-    SourceId,
     SourceKind,
+    VideoCodec,
 )
 
 MAX_PARTICIPANTS = 500
@@ -27,15 +29,20 @@ class Member:
     participant: ParticipantId
     name: str
     wish: Wish
+    view: View
+    """What it looks at, as its bridge is told."""
     seat: Placed | None
     """None while there is no live bridge."""
     offered: bool = False
     """Whether the bridge of this seat was handed an offer."""
     kinds: tuple[SourceKind, ...] = ()
     """What the last offer that a bridge accepted carries."""
-    muted: frozenset[SourceKind] = frozenset()
+    muted: frozenset[SourceKind] = frozenset({SourceKind.SCREEN})
     """May name kinds that are not offered yet: a browser mutes before it has its answer."""
-    view: tuple[SourceId, ...] | None = None
+    decodes: frozenset[VideoCodec] | None = None
+    """What its slots can show; None without such slots, or before the first answer."""
+    layers: Mapping[SourceKind, tuple[Layer, ...]] = field(default_factory=dict)
+    """What is wanted of its sources, as it was last told; of this transport."""
 
     @property
     def sources(self) -> tuple[SourceState, ...]:
@@ -59,7 +66,7 @@ class Member:
 
     def moved_to(self, seat: Placed | None) -> "Member":
         """The member on another seat, or again on its old one, without a transport yet."""
-        return replace(self, seat=seat, offered=False)
+        return replace(self, seat=seat, offered=False, layers={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,8 @@ class Conference:
 
     conference: ConferenceId
     members: Mapping[ParticipantId, Member] = field(default_factory=dict)
+    speakers: Mapping[BridgeId, ParticipantId] = field(default_factory=dict)
+    """Who is speaking, as the people of each bridge should see it."""
 
     def with_members(self, members: Iterable[Member]) -> "Conference":
         """The conference with these members new or changed."""
@@ -78,6 +87,27 @@ class Conference:
         """The conference when that participant has left."""
         rest = {name: member for name, member in self.members.items() if name != participant}
         return replace(self, members=rest)
+
+    def with_speaker(self, bridge: BridgeId, speaker: ParticipantId | None) -> "Conference":
+        """The conference when the people of that bridge should see this one speak, or nobody."""
+        others = {name: it for name, it in self.speakers.items() if name != bridge}
+        return replace(self, speakers=others if speaker is None else {**others, bridge: speaker})
+
+    def settled(self) -> "Conference":
+        """The conference without speakers who have left, or for bridges that nobody sits on."""
+        if not self.speakers:
+            return self
+        bridges = self.bridges
+        heard = {
+            bridge: speaker
+            for bridge, speaker in self.speakers.items()
+            if bridge in bridges and speaker in self.members
+        }
+        return replace(self, speakers=heard)
+
+    def codec(self, preferences: tuple[VideoCodec, ...]) -> VideoCodec:
+        """The first of `preferences` that everybody with slots for pictures decodes."""
+        return common_codec(preferences, (member.decodes for member in self.members.values()))
 
     @property
     def bridges(self) -> frozenset[BridgeId]:
@@ -98,7 +128,7 @@ class Conference:
         )
 
     def states(
-        self, generation: Generation, also: frozenset[BridgeId]
+        self, generation: Generation, codec: VideoCodec, also: frozenset[BridgeId]
     ) -> dict[BridgeId, ConferenceState]:
         """What each bridge is told; those of `also` without seats (any more) that it is over."""
         bridges, seats = self.bridges, self.seats
@@ -108,6 +138,7 @@ class Conference:
                 generation=generation,
                 seats=seats if bridge in bridges else (),
                 routes=routes_at(bridge, bridges) if bridge in bridges else (),
+                codec=codec,
             )
             for bridge in sorted(bridges | also)
         }

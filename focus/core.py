@@ -15,10 +15,12 @@ from focus.events import (
     BridgeLost,
     BridgeRefused,
     BridgeUp,
+    DominantSpeakerReceived,
     Effect,
     Event,
     HeartbeatReceived,
     Join,
+    LayersWantedReceived,
     Leave,
     MuteChanged,
     OfferReceived,
@@ -31,8 +33,10 @@ from focus.notices import (
     Answer,
     FailureCode,
     Joined,
+    LayersChanged,
     PersonChanged,
     PersonLeft,
+    SpeakerChanged,
 )
 from focus.offers import OFFER_TIMEOUT_S, PendingOffer
 from focus.placement import (
@@ -43,7 +47,7 @@ from focus.placement import (
 from focus.registry import Bridge
 from focus.state import State
 from focus.turn import Turn
-from relay.control import Allocate, MidKind, Release
+from relay.control import Allocate, LayersWanted, MidKind, Release, View
 from relay.errors import LocalProtocolError
 
 
@@ -68,6 +72,10 @@ def _take(turn: Turn, event: Event) -> None:
             _bridge_decided(turn, event)
         case ParticipantGone():
             _transport_ended(turn, event)
+        case LayersWantedReceived():
+            _layers(turn, event)
+        case DominantSpeakerReceived():
+            _speaker(turn, event)
         case Join():
             _join(turn, event)
         case OfferReceived():
@@ -100,6 +108,7 @@ def _bridge_up(turn: Turn, bridge: Bridge) -> None:
         # It may be a new process, without the transports that the old one had.
         turn.close(replaced, "another connection of this bridge replaced this one")
         turn.offers = turn.offers.void_at(bridge.bridge)
+        turn.forget_speakers(bridge.bridge)
     turn.tell_mesh()
     turn.reseat(stranded)
 
@@ -109,6 +118,7 @@ def _lose(turn: Turn, lost: Iterable[Bridge]) -> None:
     for bridge in lost:
         turn.registry = turn.registry.without(bridge.bridge)
         turn.offers = turn.offers.void_at(bridge.bridge)
+        turn.forget_speakers(bridge.bridge)
         stranded += [
             (conference.conference, member.participant)
             for conference in turn.conferences.values()
@@ -146,8 +156,18 @@ def _join(turn: Turn, event: Join) -> None:
         return
     match turn.place(event.wish):
         case Placed() as seat:
+            view = View(
+                conference=event.conference,
+                participant=event.participant,
+                pictures=None,
+                last_n=turn.before.last_n,
+            )
             member = Member(
-                participant=event.participant, name=event.name, wish=event.wish, seat=seat
+                participant=event.participant,
+                name=event.name,
+                wish=event.wish,
+                view=view,
+                seat=seat,
             )
         case NoLiveBridge():
             why = "no bridge is up at the moment; try again in a few seconds"
@@ -159,8 +179,14 @@ def _join(turn: Turn, event: Join) -> None:
             return
     people = tuple(other.person for other in members.values())
     turn.put(event.conference, member)
-    joined = Joined(conference=event.conference, you=member.person, people=people)
+    joined = Joined(
+        conference=event.conference,
+        you=member.person,
+        people=people,
+        codec=turn.codec(turn.conferences[event.conference]),
+    )
     turn.tell(event.conference, event.participant, joined)
+    turn.tell_speaker(event.conference, event.participant, seat.bridge)
     turn.tell_others(event.conference, event.participant, PersonChanged(person=member.person))
 
 
@@ -169,7 +195,7 @@ def _leave(turn: Turn, event: Leave) -> None:
     if member is None:
         return
     conference = turn.conferences[event.conference]
-    turn.touch(conference)
+    turn.touch(event.conference)
     turn.offers = turn.offers.void_of(event.conference, event.participant)
     if member.seat is not None:
         release = Release(conference=event.conference, participant=event.participant)
@@ -178,6 +204,7 @@ def _leave(turn: Turn, event: Leave) -> None:
     rest = conference.without(event.participant)
     if rest.members:
         turn.conferences[event.conference] = rest
+        turn.settle_codec(event.conference, conference)
     else:
         del turn.conferences[event.conference]
 
@@ -193,13 +220,15 @@ def _mute(turn: Turn, event: MuteChanged) -> None:
 
 def _view(turn: Turn, event: ViewChanged) -> None:
     member = _member(turn, event)
-    if member is None or member.view == event.sources:
+    if member is None:
         return
-    member = replace(member, view=event.sources)
-    conference = turn.conferences[event.conference]
-    turn.conferences[event.conference] = conference.with_members([member])
-    if member.offered:
-        turn.send_view(event.conference, member)
+    limits = [each for each in (event.view.last_n, turn.before.last_n) if each is not None]
+    view = replace(event.view, last_n=min(limits, default=None))
+    if member.view == view:
+        return
+    turn.note(event.conference, replace(member, view=view))
+    if member.seat is not None and member.offered:
+        turn.effects.append(ToBridge(bridge=member.seat.bridge, message=view))
 
 
 # Offers
@@ -212,11 +241,18 @@ def _offer(turn: Turn, event: OfferReceived) -> None:
     kinds = tuple(sorted(event.sources.values()))
     if len(set(kinds)) != len(kinds):
         why = "an offer has one source of each kind at most"
-        turn.fail(event.conference, event.participant, FailureCode.BAD_REQUEST, why)
+        code = FailureCode.BAD_REQUEST
+        turn.fail(event.conference, event.participant, code, why, event.attempt)
         return
     if member.seat is None:
         why = "no bridge is up at the moment; you get a seat as soon as one is"
-        turn.fail(event.conference, event.participant, FailureCode.NO_BRIDGE, why)
+        code = FailureCode.NO_BRIDGE
+        turn.fail(event.conference, event.participant, code, why, event.attempt)
+        return
+    if event.renews and not member.offered:
+        why = "your bridge has no transport of yours to renew; offer another one"
+        code = FailureCode.OFFER_REFUSED
+        turn.fail(event.conference, event.participant, code, why, event.attempt)
         return
     offer = PendingOffer(
         conference=event.conference,
@@ -233,13 +269,12 @@ def _offer(turn: Turn, event: OfferReceived) -> None:
         participant=event.participant,
         offer=event.sdp,
         sources=tuple(MidKind(mid=mid, kind=kind) for mid, kind in event.sources.items()),
+        renews=event.renews,
     )
-    turn.effects.append(ToBridge(bridge=member.seat.bridge, message=allocate))
-    member = replace(member, offered=True)
-    conference = turn.conferences[event.conference]
-    turn.conferences[event.conference] = conference.with_members([member])
-    if member.view is not None:
-        turn.send_view(event.conference, member)
+    for message in (allocate, member.view):
+        turn.effects.append(ToBridge(bridge=member.seat.bridge, message=message))
+    layers = member.layers if event.renews else {}
+    turn.note(event.conference, replace(member, offered=True, layers=layers))
 
 
 def _bridge_decided(turn: Turn, event: BridgeAnswered | BridgeRefused) -> None:
@@ -254,8 +289,11 @@ def _bridge_decided(turn: Turn, event: BridgeAnswered | BridgeRefused) -> None:
     if isinstance(event, BridgeRefused):
         turn.refuse(offer, event.reason)
         return
-    member = turn.conferences[offer.conference].members[offer.participant]
-    turn.change(offer.conference, member, replace(member, kinds=offer.kinds))
+    conference = turn.conferences[offer.conference]
+    member = conference.members[offer.participant]
+    answered = replace(member, kinds=offer.kinds, decodes=event.decodes)
+    turn.change(offer.conference, member, answered)
+    turn.settle_codec(offer.conference, conference)
     answer = Answer(attempt=offer.attempt, sdp=event.answer)
     turn.tell(offer.conference, offer.participant, answer)
 
@@ -274,7 +312,45 @@ def _transport_ended(turn: Turn, event: ParticipantGone) -> None:
 
 
 def _member(
-    turn: Turn, event: OfferReceived | MuteChanged | ViewChanged | Leave | ParticipantGone
+    turn: Turn,
+    event: OfferReceived | MuteChanged | ViewChanged | Leave | ParticipantGone | LayersWanted,
 ) -> Member | None:
     conference = turn.conferences.get(event.conference)
     return conference.members.get(event.participant) if conference else None
+
+
+# What bridges say to the people who sit on them
+
+
+def _layers(turn: Turn, event: LayersWantedReceived) -> None:
+    wanted = event.wanted
+    member = _member(turn, wanted)
+    if (
+        member is None
+        or not member.sits_on(event.bridge)
+        or not member.offered
+        or not turn.registry.is_current(event.bridge, event.connection)
+        or member.layers.get(wanted.kind) == wanted.layers
+    ):
+        return  # of an older transport than the one it has or is about to have, or nothing new
+    layers = {**member.layers, wanted.kind: wanted.layers}
+    turn.note(wanted.conference, replace(member, layers=layers))
+    told = LayersChanged(kind=wanted.kind, layers=wanted.layers)
+    turn.tell(wanted.conference, wanted.participant, told)
+
+
+def _speaker(turn: Turn, event: DominantSpeakerReceived) -> None:
+    name, speaker = event.speaker.conference, event.speaker.participant
+    conference = turn.conferences.get(name)
+    if (
+        conference is None
+        or event.bridge not in conference.bridges
+        or not turn.registry.is_current(event.bridge, event.connection)
+        or (speaker is not None and speaker not in conference.members)
+        or conference.speakers.get(event.bridge) == speaker
+    ):
+        return  # of people who have gone by now, or nothing new
+    turn.conferences[name] = conference.with_speaker(event.bridge, speaker)
+    for member in conference.members.values():
+        if member.sits_on(event.bridge):
+            turn.tell(name, member.participant, SpeakerChanged(participant=speaker))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from focus.notices import Notice
 from focus.placement import Wish
 from focus.registry import Bridge, ConnectionId
-from relay.control import FromFocus, Heartbeat
-from relay.ids import BridgeId, ConferenceId, ParticipantId, SourceId, SourceKind
+from relay.control import DominantSpeaker, FromFocus, Heartbeat, LayersWanted, View
+from relay.ids import BridgeId, ConferenceId, ParticipantId, SourceKind, VideoCodec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,8 @@ class BridgeAnswered:
     connection: ConnectionId
     request: int
     answer: str
+    decodes: frozenset[VideoCodec] | None
+    """What the participant's slots can show; None when it offered none for pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,24 @@ class ParticipantGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayersWantedReceived:
+    """A bridge says what is wanted of a source of one of its participants."""
+
+    bridge: BridgeId
+    connection: ConnectionId
+    wanted: LayersWanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DominantSpeakerReceived:
+    """A bridge says who is speaking, for its own people in that conference."""
+
+    bridge: BridgeId
+    connection: ConnectionId
+    speaker: DominantSpeaker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """Somebody wants into a conference, under a number that nobody else has."""
 
@@ -76,7 +96,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferReceived:
-    """A participant offers a transport."""
+    """A participant offers a transport, or offers more for the one it has."""
 
     conference: ConferenceId
     participant: ParticipantId
@@ -84,6 +104,8 @@ class OfferReceived:
     sdp: str
     sources: Mapping[str, SourceKind]
     """Media section (`mid`) to what it carries."""
+    renews: bool = False
+    """It is a later offer of the same peer connection, whose transport stays."""
     now: float
 
 
@@ -99,11 +121,19 @@ class MuteChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewChanged:
-    """A participant wants these pictures, first the most; None leaves it to the bridge."""
+    """A participant looks at something else."""
 
-    conference: ConferenceId
-    participant: ParticipantId
-    sources: tuple[SourceId, ...] | None
+    view: View
+
+    @property
+    def conference(self) -> ConferenceId:
+        """The participant's."""
+        return self.view.conference
+
+    @property
+    def participant(self) -> ParticipantId:
+        """Whose view it is."""
+        return self.view.participant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +158,8 @@ Event = (
     | BridgeAnswered
     | BridgeRefused
     | ParticipantGone
+    | LayersWantedReceived
+    | DominantSpeakerReceived
     | Join
     | OfferReceived
     | MuteChanged

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from relay.control import SourceState
-from relay.ids import BridgeId, ConferenceId, ParticipantId, Region
+from relay.ids import (
+    BridgeId,
+    ConferenceId,
+    Layer,
+    ParticipantId,
+    Region,
+    SourceKind,
+    VideoCodec,
+)
 
 
 class FailureCode(StrEnum):
@@ -35,6 +43,8 @@ class Joined:
     conference: ConferenceId
     you: Person
     people: tuple[Person, ...]
+    codec: VideoCodec
+    """What cameras and screens are to be encoded with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,28 @@ class PersonLeft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodecChanged:
+    """Cameras and screens are to be encoded with this from now on."""
+
+    codec: VideoCodec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersChanged:
+    """What anyone wants of a source of yours; nothing when `layers` is empty."""
+
+    kind: SourceKind
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerChanged:
+    """Who is speaking; None for nobody, as it also is after `Moved` and before anything is said."""
+
+    participant: ParticipantId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """Your transport is gone and this is your bridge now: offer anew."""
 
@@ -73,6 +105,18 @@ class Failed:
 
     code: FailureCode
     message: str
+    attempt: int | None = None
+    """Of the offer that came to nothing."""
 
 
-Notice = Joined | Answer | PersonChanged | PersonLeft | Moved | Failed
+Notice = (
+    Joined
+    | Answer
+    | PersonChanged
+    | PersonLeft
+    | CodecChanged
+    | LayersChanged
+    | SpeakerChanged
+    | Moved
+    | Failed
+)

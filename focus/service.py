@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from focus.admission import BridgeStream, admit, close_politely
 from focus.authority import CERTIFICATE_LIFETIME_S, load_authority
 from focus.bridge_connection import BridgeConnection
+from focus.codecs import DEFAULT_CODECS
 from focus.core import step
 from focus.events import (
     BridgeLost,
@@ -38,7 +39,14 @@ from relay.control import (
     Welcome,
 )
 from relay.errors import MalformedError, PeerGone, RemoteProtocolError
-from relay.ids import MAX_PARTICIPANT_ID, BridgeId, ConferenceId, ParticipantId, Region
+from relay.ids import (
+    MAX_PARTICIPANT_ID,
+    BridgeId,
+    ConferenceId,
+    ParticipantId,
+    Region,
+    VideoCodec,
+)
 
 TICK_S = 0.25
 
@@ -59,15 +67,22 @@ class Focus:
     """The global focus of one mesh, with its state in memory and its keys in `state_dir`.
 
     Raises SettingsError where the state directory is damaged. `run` has to run beside
-    everything else.
+    everything else. `codecs` and `last_n` are what `State` has under these names.
     """
 
-    def __init__(self, state_dir: Path, metrics: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        metrics: CollectorRegistry,
+        codecs: tuple[VideoCodec, ...] = DEFAULT_CODECS,
+        last_n: int | None = None,
+    ) -> None:
         self._authority = load_authority(state_dir, time.time())
         self._ledger = TokenLedger(state_dir)
         self._enrolling = trio.Lock()
         # A region whose bridges have not come back yet is no unknown one.
-        self._state = State(registry=Registry(known_regions=self._ledger.regions))
+        registry = Registry(known_regions=self._ledger.regions)
+        self._state = State(codecs=codecs, last_n=last_n, registry=registry)
         self._events: deque[Event] = deque()
         self._at_work = False
         self._links: dict[ConnectionId, BridgeConnection] = {}

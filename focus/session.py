@@ -8,8 +8,9 @@ import trio
 from focus.events import Event, Join, Leave, MuteChanged, OfferReceived, ViewChanged
 from focus.notices import Notice
 from focus.placement import Wish
+from relay.control import Picture, View
 from relay.errors import RemoteProtocolError
-from relay.ids import ConferenceId, ParticipantId, SourceId, SourceKind
+from relay.ids import ConferenceId, ParticipantId, SourceKind
 
 NOTICE_BACKLOG = 2_048
 """Notices for a browser that does not read; a full room that loses its bridge makes 500 at once."""
@@ -68,8 +69,10 @@ class Session:
             self._host.unseat(participant)
             self._refused = True
 
-    def offer(self, attempt: int, sdp: str, sources: Mapping[str, SourceKind]) -> None:
-        """Offers a transport for the media sections and kinds of `sources`."""
+    def offer(
+        self, attempt: int, sdp: str, sources: Mapping[str, SourceKind], *, renews: bool = False
+    ) -> None:
+        """Offers a transport for the media sections and kinds of `sources`, or renews the last."""
         if seat := self._joined():
             self._host.handle(
                 OfferReceived(
@@ -78,6 +81,7 @@ class Session:
                     attempt=attempt,
                     sdp=sdp,
                     sources=dict(sources),
+                    renews=renews,
                     now=trio.current_time(),
                 )
             )
@@ -89,10 +93,19 @@ class Session:
                 MuteChanged(conference=seat[0], participant=seat[1], kind=kind, muted=muted)
             )
 
-    def view(self, sources: tuple[SourceId, ...] | None) -> None:
-        """Asks for these pictures, first the most; None leaves it to the bridge."""
+    def view(
+        self, pictures: tuple[Picture, ...] | None, last_n: int | None, height_px: int
+    ) -> None:
+        """Asks for these pictures, as `relay.control.View` has it."""
         if seat := self._joined():
-            self._host.handle(ViewChanged(conference=seat[0], participant=seat[1], sources=sources))
+            view = View(
+                conference=seat[0],
+                participant=seat[1],
+                pictures=pictures,
+                last_n=last_n,
+                height_px=height_px,
+            )
+            self._host.handle(ViewChanged(view=view))
 
     def close(self) -> None:
         """Leaves; may be called twice."""

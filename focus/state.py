@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from focus.codecs import DEFAULT_CODECS
 from focus.conference import Conference
 from focus.offers import Offers
 from focus.registry import Registry
-from relay.ids import BridgeId, ConferenceId, Generation
+from relay.ids import BridgeId, ConferenceId, Generation, VideoCodec
 
 _NOTHING_TOLD = Generation(0)
 
@@ -16,6 +17,10 @@ _NOTHING_TOLD = Generation(0)
 class State:
     """The live bridges, the conferences that have people, the offers that wait."""
 
+    codecs: tuple[VideoCodec, ...] = DEFAULT_CODECS
+    """What the operator prefers, in that order; fixed, as `last_n` is."""
+    last_n: int | None = None
+    """So many cameras anybody gets at most; None for no limit."""
     registry: Registry = field(default_factory=Registry)
     conferences: Mapping[ConferenceId, Conference] = field(default_factory=dict)
     offers: Offers = field(default_factory=Offers)

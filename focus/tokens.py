@@ -1,7 +1,7 @@
-"""Enrolment tokens: each lets one bridge of one region into the mesh, once.
+"""Enrolment tokens: each lets a number of bridges of one region into the mesh, usually one.
 
 A token is a JWT (RFC 7519, HS256) under a secret of the state directory, so it can be minted
-while the focus runs or does not. Spent ones are remembered on disk until they would have
+while the focus runs or does not. What was spent of it is remembered on disk until it would have
 expired, so that once means once over restarts. Times are Unix seconds.
 """
 
@@ -10,8 +10,9 @@ import os
 import pwd
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import jwt
 
@@ -25,6 +26,7 @@ _SECRET_FILE = "enrolment.key"
 _LEDGER_FILE = "enrolment.json"
 _SECRET_BYTES = 32
 MAX_TOKEN_CHARS = 4_096
+MAX_BRIDGES_PER_TOKEN = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,25 +34,45 @@ class Grant:
     """What a good token allows: to be this bridge from now on."""
 
     jti: str
+    nth: int
+    """Of the bridges that this token makes, counted from 1."""
     bridge: BridgeId
     region: Region
     expires_s: float
 
 
-def mint_token(state_dir: Path, region: Region, ttl_s: float, *, now_s: float | None = None) -> str:
-    """A new token for one bridge of `region`, good for `ttl_s`; needs no running focus.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spending:
+    """How many bridges a token has made, and when it may be forgotten."""
+
+    bridges: int
+    until_s: float
+
+
+def mint_token(
+    state_dir: Path,
+    region: Region,
+    ttl_s: float,
+    *,
+    bridges: int = 1,
+    now_s: float | None = None,
+) -> str:
+    """A new token for so many bridges of `region`, good for `ttl_s`; needs no running focus.
 
     SettingsError where the directory is another user's and holds no mesh yet: the secret made
     there would be one that the focus cannot read.
     """
     if ttl_s <= 0:
         raise SettingsError(f"a token that is good for {ttl_s} s is good for nothing")
+    if not 1 <= bridges <= MAX_BRIDGES_PER_TOKEN:
+        raise SettingsError(f"a token is for 1 to {MAX_BRIDGES_PER_TOKEN} bridges, not {bridges}")
     _check_owner(state_dir)
     now = time.time() if now_s is None else now_s
     claims = {
         "aud": _AUDIENCE,
         "jti": secrets.token_urlsafe(16),
         "region": region_of(region),
+        "bridges": bridges,
         "iat": int(now),
         "exp": int(now + ttl_s),
     }
@@ -66,12 +88,12 @@ class TokenLedger:
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / _LEDGER_FILE
         self._secret = _secret(state_dir)
-        self._spent: dict[str, float] = {}
+        self._spent: dict[str, _Spending] = {}
         self._enrolled: dict[str, int] = {}
         if self._path.exists():
             try:
                 ledger = json.loads(self._path.read_bytes())
-                self._spent = {str(jti): float(end) for jti, end in ledger["spent"].items()}
+                self._spent = {str(jti): _spending(entry) for jti, entry in ledger["spent"].items()}
                 self._enrolled = {str(name): int(n) for name, n in ledger["enrolled"].items()}
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise SettingsError(f"{self._path} is damaged: no token can be trusted") from None
@@ -104,8 +126,12 @@ class TokenLedger:
                 },
             )
             region = region_of(str(claims["region"]))
+            bridges = int(claims.get("bridges", 1))
+            jti = str(claims["jti"])
+            spent = self._spent.get(jti)
             grant = Grant(
-                jti=str(claims["jti"]),
+                jti=jti,
+                nth=1 if spent is None else spent.bridges + 1,
                 bridge=BridgeId(f"{region}-{self._enrolled.get(region, 0) + 1}"),
                 region=region,
                 expires_s=float(claims["exp"]),
@@ -116,17 +142,32 @@ class TokenLedger:
             raise MalformedError("not an enrolment token") from None
         if not now < grant.expires_s:
             raise RemoteProtocolError("the token has expired; mint a new one")
-        if grant.jti in self._spent:
-            raise RemoteProtocolError("the token has been used; mint one for each bridge")
+        if grant.nth > bridges:
+            raise RemoteProtocolError(
+                "the token has been used; mint one for each bridge"
+                if bridges == 1
+                else f"the token has been used for all {bridges} bridges that it is for; "
+                "mint another"
+            )
         return grant
 
     def spend(self, grant: Grant, now: float) -> None:
-        """Spends the token that was checked last; on disk when this returns. May block."""
-        spent = {jti: end for jti, end in self._spent.items() if end > now}
-        spent[grant.jti] = grant.expires_s
+        """Spends what was checked last for this bridge; on disk when this returns. May block."""
+        spent = {jti: each for jti, each in self._spent.items() if each.until_s > now}
+        spent[grant.jti] = _Spending(bridges=grant.nth, until_s=grant.expires_s)
         enrolled = {**self._enrolled, grant.region: self._enrolled.get(grant.region, 0) + 1}
-        write_private(self._path, json.dumps({"spent": spent, "enrolled": enrolled}).encode())
+        ledger = {
+            "spent": {jti: asdict(each) for jti, each in spent.items()},
+            "enrolled": enrolled,
+        }
+        write_private(self._path, json.dumps(ledger).encode())
         self._spent, self._enrolled = spent, enrolled
+
+
+def _spending(entry: Any) -> _Spending:
+    if isinstance(entry, float | int):  # written before a token could make several bridges
+        return _Spending(bridges=1, until_s=float(entry))
+    return _Spending(bridges=int(entry["bridges"]), until_s=float(entry["until_s"]))
 
 
 def _check_owner(state_dir: Path) -> None:

@@ -5,36 +5,40 @@ down, giving seats, telling bridges and participants.
 """
 
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 
 from focus.conference import Conference, Member
 from focus.events import CloseBridge, Effect, ToBridge, ToParticipant
 from focus.notices import (
+    CodecChanged,
     Failed,
     FailureCode,
     Moved,
     Notice,
     PersonChanged,
+    SpeakerChanged,
 )
 from focus.offers import PendingOffer
 from focus.placement import Candidate, NoLiveBridge, Placed, Placement, UnknownRegion, Wish, place
 from focus.registry import Bridge
 from focus.state import State
-from relay.control import Mesh, View
-from relay.ids import BridgeId, ConferenceId, Generation, ParticipantId
+from relay.control import Mesh
+from relay.ids import BridgeId, ConferenceId, Generation, ParticipantId, VideoCodec
 
 
 class Turn:
     """A state that is being changed; lives for the length of one step."""
 
     def __init__(self, state: State) -> None:
+        self.before = state
         self.registry = state.registry
         self.conferences = dict(state.conferences)
         self.offers = state.offers
         self.generation = state.generation
         self.effects: list[Effect] = []
-        self.touched: dict[ConferenceId, frozenset[BridgeId]] = {}
-        """Conferences that bridges must be told anew, and the bridges that knew of them."""
+        self.touched: dict[ConferenceId, None] = {}
+        """Conferences that bridges must be told anew, in order."""
 
     @cached_property
     def _taken(self) -> Counter[BridgeId]:
@@ -43,13 +47,18 @@ class Turn:
 
     def end(self) -> tuple[State, tuple[Effect, ...]]:
         """The state as it is now, and all that has to be done; the turn is over."""
-        for name, knew in self.touched.items():
-            conference = self.conferences.get(name, Conference(conference=name))
+        for name in self.touched:
+            nobody = Conference(conference=name)
+            conference = self.conferences.get(name, nobody).settled()
+            if conference.members:
+                self.conferences[name] = conference
+            knew = self.before.conferences.get(name, nobody).bridges
             self.generation = Generation(self.generation + 1)
-            live = knew & self.registry.bridges.keys()
-            for bridge, told in conference.states(self.generation, live).items():
+            codec, live = self.codec(conference), knew & self.registry.bridges.keys()
+            for bridge, told in conference.states(self.generation, codec, live).items():
                 self.effects.append(ToBridge(bridge=bridge, message=told))
-        state = State(
+        state = replace(
+            self.before,
             registry=self.registry,
             conferences=self.conferences,
             offers=self.offers,
@@ -79,6 +88,7 @@ class Turn:
                     member = member.moved_to(seat)
                     self.put(name, member)
                     self.tell(name, participant, Moved(region=seat.region, bridge=seat.bridge))
+                    self.tell_speaker(name, participant, seat.bridge)
                 case NoLiveBridge() | UnknownRegion():
                     self.fail(
                         name,
@@ -91,7 +101,7 @@ class Turn:
     def put(self, name: ConferenceId, member: Member) -> None:
         """Writes a new or changed member down, for the bridges to be told."""
         conference = self.conferences.get(name, Conference(conference=name))
-        self.touch(conference)
+        self.touch(name)
         before = conference.members.get(member.participant)
         if before is not None and before.seat is not None:
             self._taken[before.seat.bridge] -= 1
@@ -99,9 +109,13 @@ class Turn:
             self._taken[member.seat.bridge] += 1
         self.conferences[name] = conference.with_members([member])
 
-    def touch(self, conference: Conference) -> None:
-        """Remembers that bridges have to be told of this conference, before it changes."""
-        self.touched.setdefault(conference.conference, conference.bridges)
+    def touch(self, name: ConferenceId) -> None:
+        """Remembers that bridges have to be told of this conference."""
+        self.touched[name] = None
+
+    def note(self, name: ConferenceId, member: Member) -> None:
+        """Writes a member down that bridges need not be told of."""
+        self.conferences[name] = self.conferences[name].with_members([member])
 
     def change(self, name: ConferenceId, before: Member, after: Member) -> None:
         """Writes `after` down; when its sources look different, everybody is told."""
@@ -109,7 +123,27 @@ class Turn:
             self.put(name, after)
             self.tell_others(name, after.participant, PersonChanged(person=after.person))
         else:
-            self.conferences[name] = self.conferences[name].with_members([after])
+            self.note(name, after)
+
+    def forget_speakers(self, bridge: BridgeId) -> None:
+        """Forgets whom that bridge took for a speaker: it is gone."""
+        for name, conference in [*self.conferences.items()]:
+            if bridge in conference.speakers:
+                self.conferences[name] = conference.with_speaker(bridge, None)
+
+    def codec(self, conference: Conference) -> VideoCodec:
+        """What its pictures are to be encoded with."""
+        return conference.codec(self.before.codecs)
+
+    def settle_codec(self, name: ConferenceId, before: Conference) -> None:
+        """Tells everybody of a conference when its codec is another than it was as `before`."""
+        conference = self.conferences[name]
+        codec = self.codec(conference)
+        if codec is self.codec(before):
+            return
+        self.touch(name)
+        for participant in conference.members:
+            self.tell(name, participant, CodecChanged(codec=codec))
 
     # Telling
 
@@ -126,11 +160,13 @@ class Turn:
             CloseBridge(bridge=bridge.bridge, connection=bridge.connection, reason=reason)
         )
 
-    def send_view(self, conference: ConferenceId, member: Member) -> None:
-        """Tells a seated member's bridge which pictures it wants."""
-        assert member.seat is not None
-        view = View(conference=conference, participant=member.participant, sources=member.view)
-        self.effects.append(ToBridge(bridge=member.seat.bridge, message=view))
+    def tell_speaker(
+        self, name: ConferenceId, participant: ParticipantId, bridge: BridgeId
+    ) -> None:
+        """Tells somebody who is new on a bridge who is speaking, if anybody is."""
+        speaker = self.conferences[name].speakers.get(bridge)
+        if speaker is not None:
+            self.tell(name, participant, SpeakerChanged(participant=speaker))
 
     def tell(self, conference: ConferenceId, participant: ParticipantId, notice: Notice) -> None:
         """Tells one participant."""
@@ -147,11 +183,17 @@ class Turn:
                 self.tell(conference, other, notice)
 
     def fail(
-        self, conference: ConferenceId, participant: ParticipantId, code: FailureCode, why: str
+        self,
+        conference: ConferenceId,
+        participant: ParticipantId,
+        code: FailureCode,
+        why: str,
+        attempt: int | None = None,
     ) -> None:
-        """Tells a participant that what it asked for did not happen."""
-        self.tell(conference, participant, Failed(code=code, message=why))
+        """Tells a participant that what it asked for did not happen; an offer by its attempt."""
+        self.tell(conference, participant, Failed(code=code, message=why, attempt=attempt))
 
     def refuse(self, offer: PendingOffer, why: str) -> None:
         """Tells a participant that its offer came to nothing."""
-        self.fail(offer.conference, offer.participant, FailureCode.OFFER_REFUSED, why)
+        code = FailureCode.OFFER_REFUSED
+        self.fail(offer.conference, offer.participant, code, why, offer.attempt)

@@ -1,15 +1,16 @@
 """One bridge process: opens its ports, composes its parts, and runs them until cancelled."""
 
-import ipaddress
 import secrets
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import assert_never
 
-import ifaddr
+import structlog
 import trio
 
+from region.addresses import media_addresses, relay_addresses
 from region.conferences import Conferences
 from region.demux import Demux, StunArrival
 from region.enrolment import IdentityStore, load_or_enrol
@@ -17,7 +18,9 @@ from region.focus_link import FocusLink
 from region.ice import IceCredentials, IceLite
 from region.kernel import Pump
 from region.metrics import BridgeMetrics, registry_of
+from region.participant import Reach
 from region.settings import RegionSettings
+from region.tcp import MediaListener
 from region.trunks import Trunks
 from relay.control import (
     HEARTBEAT_S,
@@ -33,8 +36,8 @@ from relay.control import (
     View,
     Welcome,
 )
-from relay.errors import RemoteProtocolError
-from relay.ids import Address, Generation
+from relay.errors import RemoteProtocolError, SettingsError
+from relay.ids import Generation
 from relay.ops import Health, serve_ops
 from relay.ports import WantedPort, bind
 
@@ -44,6 +47,8 @@ SOCKET_BUFFER_BYTES = 4 << 20
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _IP_PMTUDISC_PROBE = 3
+
+_FREE_PORT_TRIES = 8
 
 PING_UFRAG = "ping"
 """ICE user fragment by which anybody may measure the round trip to this bridge."""
@@ -56,33 +61,34 @@ async def run(
 
     SettingsError, in one line, when a port is taken or the focus will not enrol it.
     """
-    wanted = WantedPort(
-        option="--media-port",
-        kind=socket.SOCK_DGRAM,
-        host=settings.listen_host,
-        port=settings.media_port,
-    )
-    with bind(wanted) as media:
+    media, clients = _bind_media(settings.listen_host, settings.media_port)
+    with media, clients:
         media.setblocking(False)
         media.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
         media.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         _never_fragment(media)
         store = await load_or_enrol(settings)
-        await _Bridge(settings, store, media).run(task_status)
+        structlog.contextvars.bind_contextvars(bridge=store.bridge)  # in this task and its children
+        await _Bridge(settings, store, media, clients).run(task_status)
 
 
 class _Bridge:
     """The parts, and what passes between them."""
 
     def __init__(
-        self, settings: RegionSettings, store: IdentityStore, media: socket.socket
+        self,
+        settings: RegionSettings,
+        store: IdentityStore,
+        media: socket.socket,
+        clients: socket.socket,
     ) -> None:
+        """`media` is the UDP socket, `clients` listens on TCP; the caller closes them."""
         self._settings = settings
         self._store = store
         self._pump = Pump(media.fileno())
+        self._listener = MediaListener(clients, self._pump)
         self._demux = Demux(self._pump)
-        self._hosts = _hosts(settings)
-        self._addresses = self._at_port(media.getsockname()[1])
+        self._addresses = media_addresses(settings, media.getsockname()[1])
         self._ping_password = secrets.token_hex(16)
         self._ping = IceLite(IceCredentials(PING_UFRAG, self._ping_password), None)
         self._load = _Load(self._pump)
@@ -92,7 +98,7 @@ class _Bridge:
             store.bridge,
             pump=self._pump,
             demux=self._demux,
-            candidates=self._addresses,
+            reach=Reach(udp=self._addresses, tcp=self._addresses),
             tell_focus=lambda message: self._link.send(message) if self._link else None,
         )
         self._trunks = Trunks(
@@ -116,6 +122,7 @@ class _Bridge:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_run_pump, self._pump)
             nursery.start_soon(self._demux.run)
+            nursery.start_soon(self._listener.run)
             nursery.start_soon(self._conferences.run, self._trunks)
             nursery.start_soon(self._measure_each_second)
             relay_port = await nursery.start(
@@ -125,7 +132,7 @@ class _Bridge:
                 self._settings,
                 self._store,
                 media_addresses=self._addresses,
-                relay_addresses=self._at_port(relay_port),
+                relay_addresses=relay_addresses(self._settings, relay_port),
                 ping_password=self._ping_password,
                 heartbeat=lambda: self._last_heartbeat,
                 on_message=self._on_focus,
@@ -206,10 +213,27 @@ class _Bridge:
     def _drops(self) -> Counter[str]:
         """Everything that Python dropped; the pump counts for itself."""
         drops = self._demux.dropped + self._conferences.dropped + self._trunks.dropped
+        drops += self._listener.dropped
         return drops + self._link.dropped if self._link else drops
 
-    def _at_port(self, port: int) -> tuple[Address, ...]:
-        return tuple(Address(host=host, port=port) for host in self._hosts)
+
+def _bind_media(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """The media port for UDP, and for TCP under the same number; SettingsError when one is taken.
+
+    The TCP socket listens. Of any free port (0) both may not be free at the first try.
+    """
+    wanted = WantedPort(option="--media-port", kind=socket.SOCK_DGRAM, host=host, port=port)
+    tries_left = 1 if port else _FREE_PORT_TRIES
+    while True:
+        media = bind(wanted)
+        same = replace(wanted, kind=socket.SOCK_STREAM, port=media.getsockname()[1])
+        try:
+            return media, bind(same)
+        except SettingsError:
+            media.close()
+            tries_left -= 1
+            if not tries_left:
+                raise
 
 
 def _never_fragment(media: socket.socket) -> None:
@@ -242,27 +266,6 @@ class _Load:
         rate = (packets - self._packets) / elapsed_s
         self._at_s, self._cpu_s, self._packets = now, cpu_s, packets
         return cpu, rate
-
-
-def _hosts(settings: RegionSettings) -> tuple[str, ...]:
-    """The literal addresses at which others reach this host."""
-    if settings.advertise:
-        return settings.advertise
-    listened = ipaddress.ip_address(settings.listen_host)
-    if not listened.is_unspecified:
-        return (settings.listen_host,)
-    found = [
-        ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-    ]
-    usable = [each for each in found if not (each.is_link_local or each.is_loopback)]
-    loopback = [each for each in found if each.is_loopback]
-    if settings.allow_loopback or not usable:
-        usable += loopback
-    if listened.version == 4:
-        usable = [each for each in usable if each.version == 4]
-    return tuple(str(each) for each in dict.fromkeys(usable))
 
 
 async def _run_pump(pump: Pump) -> None:

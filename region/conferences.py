@@ -15,10 +15,19 @@ import trio
 
 from region.demux import Demux
 from region.dtls import DtlsServer
-from region.forwarder import Forwarder, LinkSsrcs, TrunkSide
+from region.forwarder import Forwarder
 from region.kernel import Pump
-from region.participant import Participant
-from region.rtcp import Fir, Nack, Pli, RtcpPacket, SenderReport, parse_compound_untrusted
+from region.legs import LinkSsrcs, TrunkSide
+from region.participant import OWN_SSRC, Participant, Reach
+from region.rtcp import (
+    Fir,
+    Nack,
+    Pli,
+    ReceiverReport,
+    RtcpPacket,
+    SenderReport,
+    parse_compound_untrusted,
+)
 from region.trunks import (
     TrunkAnnounced,
     TrunkDemanded,
@@ -39,10 +48,12 @@ from relay.control import (
     View,
 )
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
-from relay.ids import Address, BridgeId, ConferenceId, Generation, ParticipantId
+from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
-TICK_S = 0.2
-"""How often speakers are ranked and awaited keyframes looked for."""
+TICK_S = 0.1
+"""How often paths' reports are read and awaited keyframes looked for."""
+LOOK_S = 0.2
+"""How often speakers are ranked, and what arrives is measured."""
 REPORT_S = 1.0
 UNSEATED_S = 10.0
 """A transport that the focus seats nowhere for so long is a leftover."""
@@ -61,7 +72,7 @@ class Conferences:
         *,
         pump: Pump,
         demux: Demux,
-        candidates: tuple[Address, ...],
+        reach: Reach,
         tell_focus: Callable[[FromBridge], None],
     ) -> None:
         self.dropped: Counter[str] = Counter()
@@ -69,7 +80,7 @@ class Conferences:
         self._pump = pump
         self._demux = demux
         self._dtls = DtlsServer()
-        self._candidates = candidates
+        self._reach = reach
         self._tell_focus = tell_focus
         self._trunks: Trunks | None = None
         self._sides: dict[BridgeId, TrunkSide] = {}
@@ -97,15 +108,21 @@ class Conferences:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._report_each_second)
+                looked_s = monotonic()
                 while True:
                     await trio.sleep(TICK_S)
-                    self._tick(monotonic())
+                    now = monotonic()
+                    self._tick(now)
+                    if now - looked_s >= LOOK_S:
+                        looked_s = now
+                        for forwarder in list(self._forwarders.values()):
+                            forwarder.look(now)
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
                 # A trunk that goes down after this must not find them any more.
-                for participant in list(forwarder.participants):
-                    forwarder.participants.pop(participant).close()
+                for participant in forwarder.participants:
+                    forwarder.leave(participant).close()
 
     # From the focus
 
@@ -113,7 +130,7 @@ class Conferences:
         """Generations begin anew; what the focus does not confirm ends after a while."""
         self._unconfirmed_s = dict.fromkeys(self._forwarders, monotonic())
         for forwarder in self._forwarders.values():
-            forwarder.state = replace(forwarder.state, generation=Generation(0))
+            forwarder.focus_is_new()
 
     def on_state(self, state: ConferenceState) -> None:
         """A conference as the focus has it now."""
@@ -128,10 +145,7 @@ class Conferences:
     def on_view(self, view: View) -> None:
         """A participant chooses its pictures."""
         forwarder = self._forwarder(view.conference)
-        if view.sources is None:
-            forwarder.views.pop(view.participant, None)
-        else:
-            forwarder.views[view.participant] = view.sources
+        forwarder.views[view.participant] = view
         self._replan(forwarder)
 
     def on_allocate(self, allocate: Allocate) -> None:
@@ -139,26 +153,47 @@ class Conferences:
         if self._nursery is None:
             self._refuse(allocate, "the bridge is stopping")
             return
+        forwarder = self._forwarder(allocate.conference)
+        known = forwarder.participants.get(allocate.participant) if allocate.renews else None
         try:
-            participant = Participant(
-                allocate,
-                pump=self._pump,
-                demux=self._demux,
-                dtls=self._dtls,
-                candidates=self._candidates,
-                on_rtcp=self._on_client_rtcp,
-                dropped=self.dropped,
-            )
+            if known is not None:
+                known.renew(allocate, forwarder.state.codec)
+                participant = known
+            elif allocate.renews:
+                raise RemoteProtocolError("The connection that the browser renews is gone.")
+            else:
+                participant = self._participant(allocate, forwarder.state.codec)
         except (MalformedError, RemoteProtocolError, CapacityError) as error:
             self._refuse(allocate, str(error))
             return
-        self._end(allocate.conference, allocate.participant)
-        forwarder = self._forwarder(allocate.conference)
-        forwarder.participants[participant.id] = participant
-        self._nursery.start_soon(self._serve, participant)
-        self._tell_focus(Allocated(request=allocate.request, answer=participant.answer))
-        log.info("allocated", conference=allocate.conference, participant=allocate.participant)
+        if known is None:
+            self._end(allocate.conference, allocate.participant)
+            self._nursery.start_soon(self._serve, participant)
+        forwarder.join(participant)
+        self._tell_focus(
+            Allocated(
+                request=allocate.request, answer=participant.answer, decodes=participant.decodes
+            )
+        )
+        log.info(
+            "allocated",
+            conference=allocate.conference,
+            participant=allocate.participant,
+            renewed=allocate.renews,
+        )
         self._replan(forwarder)
+
+    def _participant(self, allocate: Allocate, codec: VideoCodec) -> Participant:
+        return Participant(
+            allocate,
+            codec=codec,
+            pump=self._pump,
+            demux=self._demux,
+            dtls=self._dtls,
+            reach=self._reach,
+            on_rtcp=self._on_client_rtcp,
+            dropped=self.dropped,
+        )
 
     def on_release(self, release: Release) -> None:
         """A participant left."""
@@ -184,7 +219,7 @@ class Conferences:
         """Whatever a trunk has to say."""
         match event:
             case TrunkUp(peer=peer, transport=transport):
-                ssrcs = self._link_ssrcs.setdefault(peer, LinkSsrcs())
+                ssrcs = self._link_ssrcs.setdefault(peer, LinkSsrcs(Ssrc(OWN_SSRC + 1)))
                 self._sides[peer] = TrunkSide(transport=transport, ssrcs=ssrcs)
                 self._replan_all()
             case TrunkDown(peer=peer):
@@ -211,18 +246,18 @@ class Conferences:
         except MalformedError:
             self.dropped["rtcp_malformed"] += 1
             return
-        forwarders = self._forwarders.values()
+        routers = [each.rtcp for each in self._forwarders.values()]
         for packet in packets:
             match packet:
                 case SenderReport():
-                    known = any(each.relayed_report(event.peer, packet) for each in forwarders)
+                    known = any(each.relayed_report(event.peer, packet) for each in routers)
                 case Nack(media_ssrc=ssrc, sequences=sequences):
                     known = any(
-                        each.leg_nack(event.peer, ssrc, list(sequences)) for each in forwarders
+                        each.leg_nack(event.peer, ssrc, list(sequences)) for each in routers
                     )
                 case Pli(media_ssrc=ssrc):
                     known = any(
-                        each.leg_keyframe(event.peer, ssrc, event.received_s) for each in forwarders
+                        each.leg_keyframe(event.peer, ssrc, event.received_s) for each in routers
                     )
                 case _:
                     known = True
@@ -239,19 +274,18 @@ class Conferences:
             return
         for packet in packets:
             match packet:
-                case SenderReport(ssrc=ssrc):
-                    for source in participant.sources:
-                        if source.ssrc == ssrc:
-                            forwarder.forward_report(source.id, packet)
+                case SenderReport():
+                    forwarder.rtcp.own_report(participant, packet)
+                case ReceiverReport(reports=reports) if reports:
+                    lost = max(block.fraction_lost for block in reports) / 256
+                    forwarder.rtcp.path_loss(participant, lost, received_s)
                 case Nack(media_ssrc=ssrc, sequences=sequences):
-                    for slot in participant.slots:
-                        if slot.ssrc == ssrc:
-                            self._pump.retransmit(slot.egress, list(sequences))
+                    forwarder.rtcp.slot_nack(participant, ssrc, list(sequences))
                 case Pli(media_ssrc=ssrc):
-                    forwarder.slot_keyframe(participant, ssrc, received_s)
+                    forwarder.rtcp.slot_keyframe(participant, ssrc, received_s)
                 case Fir(entries=entries):
                     for entry in entries:
-                        forwarder.slot_keyframe(participant, entry.ssrc, received_s)
+                        forwarder.rtcp.slot_keyframe(participant, entry.ssrc, received_s)
                 case _:
                     pass
 
@@ -281,16 +315,15 @@ class Conferences:
         self._unseated_s.pop((conference, participant), None)
         forwarder = self._forwarders.get(conference)
         if forwarder is not None and participant in forwarder.participants:
-            forwarder.participants.pop(participant).close()
+            forwarder.leave(participant).close()
 
     # Time
 
     def _tick(self, now: float) -> None:
+        reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
-        for forwarder in list(self._forwarders.values()):
-            if forwarder.measure_levels(now):
-                self._replan(forwarder)
-            forwarder.on_tick(now, awaiting)
+        for forwarder in self._forwarders.values():
+            forwarder.on_tick(now, reports, awaiting)
 
     async def _report_each_second(self) -> None:
         while True:
@@ -330,7 +363,12 @@ class Conferences:
         if conference not in self._forwarders:
             assert self._trunks is not None  # `run` has begun before anybody can speak to us
             self._forwarders[conference] = Forwarder(
-                conference, self._me, pump=self._pump, trunks=self._trunks, sides=self._sides
+                conference,
+                self._me,
+                pump=self._pump,
+                trunks=self._trunks,
+                sides=self._sides,
+                tell_focus=self._tell_focus,
             )
         return self._forwarders[conference]
 

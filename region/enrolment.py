@@ -29,6 +29,7 @@ from relay.ids import BridgeId, Region
 ENROL_TIMEOUT_S = 10.0
 RENEW_BEFORE_S = 2 * 86_400
 """A certificate is renewed when it has less than this left."""
+_LAST_WRITTEN = "mesh-ca.pem"
 
 log = structlog.get_logger()
 
@@ -61,6 +62,11 @@ class IdentityStore:
             certificate_pem=certificate_pem, key_pem=key_pem, mesh_ca_pem=authority
         )
         _save(self._directory, self.identity)
+
+
+def has_identity(state_dir: Path) -> bool:
+    """Whether a bridge that uses this directory has enrolled."""
+    return (state_dir / _LAST_WRITTEN).exists()
 
 
 async def load_or_enrol(settings: RegionSettings) -> IdentityStore:
@@ -99,7 +105,7 @@ def _load(settings: RegionSettings) -> IdentityStore | None:
         identity = Identity(
             certificate_pem=(directory / "bridge-cert.pem").read_bytes(),
             key_pem=(directory / "bridge-key.pem").read_bytes(),
-            mesh_ca_pem=(directory / "mesh-ca.pem").read_bytes(),
+            mesh_ca_pem=(directory / _LAST_WRITTEN).read_bytes(),
         )
     except FileNotFoundError:
         return None
@@ -131,7 +137,7 @@ def _save(directory: Path, identity: Identity) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(directory / "bridge-key.pem", identity.key_pem)
         _write(directory / "bridge-cert.pem", identity.certificate_pem)
-        _write(directory / "mesh-ca.pem", identity.mesh_ca_pem)
+        _write(directory / _LAST_WRITTEN, identity.mesh_ca_pem)
     except OSError as error:
         raise SettingsError(f"{directory} cannot be written: {error.strerror}") from None
 

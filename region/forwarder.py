@@ -1,22 +1,34 @@
 """One conference on this bridge: keeps the kernel and the trunks in agreement with its plan.
 
 It gathers what `region.conference` must know, has it planned, and carries out the
-difference: streams and egresses in the pump, announcements and demands on the trunks,
-keyframe requests. It decides nothing about who receives what.
+difference: streams and egresses in the pump, announcements and demands on the trunks, what
+senders are told. It decides nothing about who receives what.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
-from region.conference import Knowledge, Local, Offered, Plan, SlotKey, plan
-from region.kernel import NO_STREAM, Pump
-from region.keyframes import KeyframeRequests
-from region.participant import OWN_SSRC, Participant, Slot
-from region.reports import forwarded
-from region.rtcp import Pli, ReceiverReport, RtcpPacket, SenderReport, build_compound
-from region.speakers import ranked
+from region.conference import (
+    LOUDEST_RELAYED,
+    Knowledge,
+    Local,
+    Offered,
+    Plan,
+    SlotKey,
+    demands,
+    plan,
+)
+from region.feed import Feed
+from region.flows import Flows, Incoming
+from region.kernel import PathReport, Pump, StreamStats
+from region.legs import Legs, TrunkSide
+from region.participant import Participant, Slot
+from region.rtcp_router import RtcpRouter
+from region.speakers import SILENT_DBOV, Speakers
 from region.trunks import Trunks
-from relay.control import ConferenceState
+from region.viewer import Viewer
+from region.wishes import Wishes
+from relay.control import ConferenceState, DominantSpeaker, FromBridge, LayersWanted, View
 from relay.ids import (
     BridgeId,
     ConferenceId,
@@ -27,62 +39,18 @@ from relay.ids import (
     SourceId,
     Ssrc,
     kind_of,
+    participant_of,
 )
 from relay.payload import PayloadType
-from relay.trunk_messages import RelayedSource, Wanted
+from relay.trunk_messages import RelayedEncoding, RelayedSource, Wanted
 
 SPOKE_WITHIN_S = 0.5
 """A microphone without packets for longer is silent."""
 SILENCE_DBOV = 127
-
-
-class LinkSsrcs:
-    """Hands out the SSRCs of one trunk, each once; all conferences of the trunk share it."""
-
-    def __init__(self) -> None:
-        self._last = int(OWN_SSRC)
-
-    def take(self) -> Ssrc:
-        """A number that this end of the trunk has not used before (2^32 of them suffice)."""
-        self._last += 1
-        return Ssrc(self._last)
-
-    def take_pair(self) -> "LinkPair":
-        """For a stream and its retransmissions."""
-        return LinkPair(media=self.take(), retransmissions=self.take())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkPair:
-    """By what a source goes over a trunk."""
-
-    media: Ssrc
-    retransmissions: Ssrc
-
-
-@dataclass(slots=True, kw_only=True)
-class TrunkSide:
-    """What the bridge holds of one live trunk."""
-
-    transport: int
-    ssrcs: LinkSsrcs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Incoming:
-    """A source that comes over a trunk, as a stream of the pump."""
-
-    peer: BridgeId
-    ssrcs: LinkPair
-    stream: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Leg:
-    """A source that goes over a trunk, as an egress of the pump."""
-
-    ssrcs: LinkPair
-    egress: int
+VOICES_HELD_S = 5.0
+"""Bandwidth is kept for as many voices as there were lately: people draw breath."""
+VOICE_BPS = 60_000
+"""Of a voice: Opus at 32 kbit/s in 50 packets a second, headers included."""
 
 
 class Forwarder:
@@ -96,36 +64,70 @@ class Forwarder:
         pump: Pump,
         trunks: Trunks,
         sides: Mapping[BridgeId, TrunkSide],
+        tell_focus: Callable[[FromBridge], None],
     ) -> None:
         """`sides` has the trunks that are up, and is kept so by its owner."""
         self.conference = conference
         self.state = ConferenceState(
             conference=conference, generation=Generation(0), seats=(), routes=()
         )
-        self.participants: dict[ParticipantId, Participant] = {}
-        self.views: dict[ParticipantId, tuple[SourceId, ...]] = {}
+        self.views: dict[ParticipantId, View] = {}
         self._me = me
         self._pump = pump
         self._trunks = trunks
         self._sides = sides
+        self._tell_focus = tell_focus
+        self._flows = Flows()
+        self.rtcp = RtcpRouter(self._flows, pump=pump, trunks=trunks)
         self._offered: dict[BridgeId, dict[SourceId, RelayedSource]] = {}
-        self._demanded: dict[BridgeId, frozenset[SourceId]] = {}
-        self._speakers: tuple[SourceId, ...] = ()
+        self._demanded: dict[BridgeId, dict[SourceId, tuple[Layer, ...]]] = {}
+        self._speakers = Speakers()
+        self._dominant: ParticipantId | None = None
+        self._voices = 0
+        self._voices_s = 0.0
+        """Microphones that are heard now."""
+        self._knowledge: Knowledge | None = None
         self._plan = Plan()
-        self._incoming: dict[SourceId, _Incoming] = {}
-        self._legs: dict[BridgeId, dict[SourceId, _Leg]] = {}
-        self._link_ssrcs: dict[BridgeId, dict[SourceId, LinkPair]] = {}
         self._told: set[BridgeId] = set()
-        self._keyframes = KeyframeRequests()
-        self._pictures: dict[int, SourceId] = {}
-        """What each video egress shall carry."""
+        self._wishes = Wishes()
+
+    @property
+    def participants(self) -> Mapping[ParticipantId, Participant]:
+        """Those whose transports are here."""
+        return {each: viewer.participant for each, viewer in self._flows.viewers.items()}
 
     @property
     def empty(self) -> bool:
         """Whether nobody here and nobody elsewhere needs it any more."""
-        return not (self.participants or self.state.seats or self._offered or self._demanded)
+        return not (self._flows.viewers or self.state.seats or self._offered or self._demanded)
+
+    def focus_is_new(self) -> None:
+        """It knows nothing of what the one before was told."""
+        self.state = replace(self.state, generation=Generation(0))
+        self._wishes = Wishes()
+        self._dominant = None
 
     # What becomes known; the caller replans when it has said all.
+
+    def join(self, participant: Participant) -> None:
+        """Its transport is ready, or has more slots and sources than before."""
+        viewer = self._flows.viewers.get(participant.id)
+        if viewer is None or viewer.participant is not participant:
+            self._flows.viewers[participant.id] = Viewer(participant, self._pump)
+        for source in participant.sources:
+            if (
+                source.id not in self._flows.own
+                or self._flows.own[source.id].streams != source.encodings
+            ):
+                self._flows.own[source.id] = Feed(source.id, source.encodings)
+
+    def leave(self, participant: ParticipantId) -> Participant:
+        """It is gone, but for its transport, which the caller closes."""
+        for source in [each for each in self._flows.own if participant_of(each) == participant]:
+            del self._flows.own[source]
+            self._flows.own_ssrcs.pop(source, None)
+            self._wishes.forget(source)
+        return self._flows.viewers.pop(participant).participant
 
     def offered(self, peer: BridgeId, sources: Iterable[RelayedSource]) -> None:
         """All that a trunk's peer announces of this conference now."""
@@ -135,9 +137,7 @@ class Forwarder:
 
     def demanded(self, peer: BridgeId, wanted: Iterable[Wanted]) -> None:
         """All that a trunk's peer demands of this conference now."""
-        self._demanded[peer] = frozenset(
-            each.source for each in wanted if each.layer is not Layer.NONE
-        )
+        self._demanded[peer] = {each.source: each.layers for each in wanted}
         if not self._demanded[peer]:
             del self._demanded[peer]
 
@@ -146,22 +146,11 @@ class Forwarder:
         self._offered.pop(peer, None)
         self._demanded.pop(peer, None)
         self._told.discard(peer)
-        for source in [s for s, each in self._incoming.items() if each.peer == peer]:
-            self._pump.remove_stream(self._incoming.pop(source).stream)
-        for leg in self._legs.pop(peer, {}).values():
-            self._pump.remove_egress(leg.egress)
-        self._link_ssrcs.pop(peer, None)
-
-    def measure_levels(self, now: float) -> bool:
-        """Rank the speakers anew; whether the ranking has changed."""
-        levels = {}
-        for source, stream in self._streams().items():
-            if kind_of(source).media is MediaKind.AUDIO:
-                stats = self._pump.stream_stats(stream)
-                spoke = now - stats.last_packet_s < SPOKE_WITHIN_S
-                levels[source] = stats.level if spoke else SILENCE_DBOV
-        before, self._speakers = self._speakers, ranked(levels, self._speakers)
-        return self._speakers != before
+        for source in [s for s, each in self._flows.incoming.items() if each.peer == peer]:
+            self._remove_incoming(source)
+        legs = self._flows.legs.pop(peer, None)
+        if legs is not None:
+            legs.close()
 
     def close(self, now: float) -> None:
         """Nobody is left: take back what the trunks were told."""
@@ -172,259 +161,233 @@ class Forwarder:
         self._demanded.clear()
         self.replan(now)
 
-    # Carrying out
+    # Planning
 
     def replan(self, now: float) -> None:
         """Make everything agree with what is known now."""
-        self._plan = plan(
-            Knowledge(
-                me=self._me,
-                state=self.state,
-                locals={
-                    each.id: _local(each, self.views.get(each.id))
-                    for each in self.participants.values()
-                },
-                offered={
-                    peer: {
-                        each.source: Offered(origin=each.origin, hops=each.hops)
-                        for each in sources.values()
-                    }
-                    for peer, sources in self._offered.items()
-                    if peer in self._sides
-                },
-                demanded={
-                    peer: wanted for peer, wanted in self._demanded.items() if peer in self._sides
-                },
-                speakers=self._speakers,
-            ),
-            self._plan,
+        knowledge = self._known()
+        self._knowledge = knowledge
+        self._plan = plan(knowledge, self._plan)
+        self._expect_announced()
+        for viewer in self._flows.viewers.values():
+            participant = viewer.participant
+            shown = {
+                slot: source
+                for slot in participant.slots
+                if (source := self._plan.slots.get(_key(participant, slot))) is not None
+            }
+            viewer.show(shown, self._plan.pictures.get(participant.id, ()))
+        self._announce()
+        self._share_out(self._flows.viewers.values(), now)
+        self.rtcp.retain_only_what_flows()
+
+    def _known(self) -> Knowledge:
+        return Knowledge(
+            me=self._me,
+            state=self.state,
+            locals={
+                each: _local(viewer.participant, self.views.get(each))
+                for each, viewer in self._flows.viewers.items()
+            },
+            offered={
+                peer: {
+                    each.source: Offered(origin=each.origin, hops=each.hops)
+                    for each in sources.values()
+                }
+                for peer, sources in self._offered.items()
+                if peer in self._sides
+            },
+            demanded={
+                peer: wanted for peer, wanted in self._demanded.items() if peer in self._sides
+            },
+            speakers=self._speakers.ranking,
+            voices=self._speakers.voices,
         )
-        self._receive_demanded()
-        self._pictures.clear()
-        streams = self._streams()
-        asked: set[SourceId] = set()
-        self._fill_slots(streams, asked)
-        self._run_legs(streams, asked)
-        self._tell_trunks()
-        self._keyframes.retain(streams.keys())
-        for source in sorted(asked):
-            self.request_keyframe(source, now)
 
-    def _streams(self) -> dict[SourceId, int]:
-        """Each source that arrives here, and the pump's stream of it."""
-        streams = {source: each.stream for source, each in self._incoming.items()}
-        for participant in self.participants.values():
-            streams |= {source.id: source.stream for source in participant.sources}
-        return streams
+    def _share_out(self, viewers: Iterable[Viewer], now: float) -> None:
+        """Decide how good each picture is for these, and bring about what that needs."""
+        feeds = self._flows.feeds
+        for viewer in viewers:
+            viewer.share_out(feeds, self.state.codec, self._voices * VOICE_BPS, now)
+        self._bring_about(now)
 
-    def _receive_demanded(self) -> None:
-        """Streams for what the trunks shall bring, under the SSRCs that were announced."""
+    def _bring_about(self, now: float) -> None:
+        """What slots and legs shall carry, and what has to come for that."""
+        feeds = self._flows.feeds
+        for viewer in self._flows.viewers.values():
+            viewer.carry(feeds)
+        for peer, legs in self._flows.legs.items():
+            legs.carry(self._plan.legs.get(peer, {}), feeds)
+        awaiting = frozenset(self._pump.awaiting())
+        self._demand(awaiting, now)
+        self.rtcp.ask_awaited(awaiting, now)
+
+    def _demand(self, awaiting: frozenset[int], now: float) -> None:
+        """Tell trunks and senders what has to come."""
+        assert self._knowledge is not None
+        targets = (
+            target for viewer in self._flows.viewers.values() for target in viewer.targets(awaiting)
+        )
+        needed = demands(self._plan, self._knowledge, targets)
+        for peer in self._told | self._plan.announced.keys() | needed.peers.keys():
+            if peer not in self._sides:
+                continue
+            wanted = needed.peers.get(peer, {})
+            self._trunks.demand(
+                peer,
+                self.conference,
+                tuple(
+                    Wanted(source=source, layers=layers)
+                    for source, layers in sorted(wanted.items())
+                ),
+            )
+            if wanted or self._plan.announced.get(peer):
+                self._told.add(peer)
+            else:
+                self._told.discard(peer)
+        for source, layers in self._wishes.update(needed.own, now).items():
+            self._tell_focus(
+                LayersWanted(
+                    conference=self.conference,
+                    participant=participant_of(source),
+                    kind=kind_of(source),
+                    layers=layers,
+                )
+            )
+
+    def _expect_announced(self) -> None:
+        """Streams for all that the trunks could bring: what is not demanded does not come."""
         wanted = {
-            source: (peer, _announced_pair(self._offered[peer][source]))
-            for peer, sources in self._plan.demands.items()
-            for source in sources
+            source: (peer, self._offered[peer][source].encodings)
+            for source, peer in self._plan.upstreams.items()
         }
-        for source, incoming in list(self._incoming.items()):
-            if wanted.get(source) != (incoming.peer, incoming.ssrcs):
-                self._pump.remove_stream(incoming.stream)
-                del self._incoming[source]
-        for source, (peer, ssrcs) in wanted.items():
-            if source not in self._incoming:
-                kind = kind_of(source).media
-                codec = PayloadType.VP8 if kind is MediaKind.VIDEO else PayloadType.OPUS
-                stream = self._pump.add_stream(
-                    self._sides[peer].transport,
-                    ssrcs.media,
-                    video=kind is MediaKind.VIDEO,
-                    clock_rate=codec.clock_rate,
-                    csrc=source,
-                    rtx_ssrc=ssrcs.retransmissions,
-                )
-                self._incoming[source] = _Incoming(peer=peer, ssrcs=ssrcs, stream=stream)
+        for source, incoming in list(self._flows.incoming.items()):
+            if wanted.get(source) != (incoming.peer, incoming.encodings):
+                self._remove_incoming(source)
+        for source, (peer, encodings) in wanted.items():
+            if source not in self._flows.incoming:
+                feed = Feed(source, self._add_streams(source, peer, encodings))
+                self._flows.incoming[source] = Incoming(peer=peer, encodings=encodings, feed=feed)
 
-    def _fill_slots(self, streams: Mapping[SourceId, int], asked: set[SourceId]) -> None:
-        for participant in self.participants.values():
-            for slot in participant.slots:
-                source = self._plan.slots.get(_key(participant, slot))
-                self._carry(slot.egress, source, streams, asked)
+    def _add_streams(
+        self, source: SourceId, peer: BridgeId, encodings: Iterable[RelayedEncoding]
+    ) -> list[int]:
+        video = kind_of(source).media is MediaKind.VIDEO
+        return [
+            self._pump.add_stream(
+                self._sides[peer].transport,
+                each.ssrc,
+                video=video,
+                clock_rate=(PayloadType.VP8 if video else PayloadType.OPUS).clock_rate,
+                csrc=source,
+                rtx_ssrc=each.rtx_ssrc,
+            )
+            for each in encodings
+        ]
 
-    def _run_legs(self, streams: Mapping[SourceId, int], asked: set[SourceId]) -> None:
-        for peer in self._legs.keys() | self._plan.legs.keys():
-            legs = self._legs.setdefault(peer, {})
-            wanted = self._plan.legs.get(peer, frozenset())
-            for source in legs.keys() - wanted:
-                self._pump.remove_egress(legs.pop(source).egress)
-                # Its sequence numbers may be anywhere when it is wanted again, and both ends
-                # would guess different rollover counters (RFC 3711 §3.3.1): a new SSRC then.
-                self._link_ssrcs[peer].pop(source, None)
-            for source in wanted - legs.keys():
-                ssrcs = self._link_pair(peer, source)
-                egress = self._pump.add_egress(
-                    self._sides[peer].transport,
-                    ssrcs.media,
-                    video=kind_of(source).media is MediaKind.VIDEO,
-                    trunk=True,
-                    rtx_ssrc=ssrcs.retransmissions,
-                )
-                legs[source] = _Leg(ssrcs=ssrcs, egress=egress)
-            for source, leg in legs.items():
-                self._carry(leg.egress, source, streams, asked)
-            if not legs:
-                del self._legs[peer]
+    def _remove_incoming(self, source: SourceId) -> None:
+        for stream in self._flows.incoming.pop(source).feed.streams:
+            self._pump.remove_stream(stream)
 
-    def _carry(
-        self,
-        egress: int,
-        source: SourceId | None,
-        streams: Mapping[SourceId, int],
-        asked: set[SourceId],
-    ) -> None:
-        """Let the egress carry the source; whose picture it waits for is `asked` for a keyframe."""
-        stream = NO_STREAM if source is None else streams[source]
-        stats = self._pump.egress_stats(egress)
-        if stats.wanted != stream or stream == NO_STREAM:
-            self._pump.set_source(egress, stream)
-        if source is not None and kind_of(source).media is MediaKind.VIDEO:
-            self._pictures[egress] = source
-            if stats.stream != stream:
-                asked.add(source)
-
-    def _tell_trunks(self) -> None:
-        """Announcements and demands; the link sends only what has changed."""
-        for peer in self._told | self._plan.announced.keys() | self._plan.demands.keys():
+    def _announce(self) -> None:
+        """What peers may demand; the link sends only what has changed."""
+        feeds = self._flows.feeds
+        for peer in self._told | self._plan.announced.keys() | self._flows.legs.keys():
             if peer not in self._sides:
                 continue
             announced = self._plan.announced.get(peer, {})
-            for source in self._link_ssrcs.get(peer, {}).keys() - announced.keys():
-                del self._link_ssrcs[peer][source]
+            legs = self._flows.legs.get(peer)
+            if legs is None:
+                legs = self._flows.legs[peer] = Legs(peer, self._sides[peer], self._pump)
+            legs.retain(announced)
             self._trunks.announce(
                 peer,
                 self.conference,
                 tuple(
                     RelayedSource(
                         source=source,
-                        ssrc=self._link_pair(peer, source).media,
-                        rtx_ssrc=self._link_pair(peer, source).retransmissions,
+                        encodings=legs.names(source, len(feeds[source].streams)),
                         origin=offered.origin,
                         hops=offered.hops,
                     )
                     for source, offered in sorted(announced.items())
                 ),
             )
-            demand = self._plan.demands.get(peer, frozenset())
-            self._trunks.demand(
-                peer,
-                self.conference,
-                tuple(Wanted(source=source, layer=Layer.ALL) for source in sorted(demand)),
-            )
-            if announced or demand:
+            if announced:
                 self._told.add(peer)
             else:
-                self._told.discard(peer)
+                del self._flows.legs[peer]
 
-    def _link_pair(self, peer: BridgeId, source: SourceId) -> LinkPair:
-        known = self._link_ssrcs.setdefault(peer, {})
-        if source not in known:
-            known[source] = self._sides[peer].ssrcs.take_pair()
-        return known[source]
+    # Time
 
-    # RTCP
+    def look(self, now: float) -> None:
+        """See what arrives and who speaks: a few times a second."""
+        levels: dict[SourceId, int] = {}
+        changed = False
+        for source, feed in self._flows.feeds.items():
+            stats = [self._pump.stream_stats(stream) for stream in feed.streams]
+            changed |= feed.look(stats, now)
+            if kind_of(source).media is MediaKind.AUDIO:
+                spoke = now - stats[0].last_packet_s < SPOKE_WITHIN_S
+                levels[source] = stats[0].level if spoke else SILENCE_DBOV
+            if source in self._flows.own:
+                self._note_ssrcs(source, stats)
+        heard = sum(level < SILENT_DBOV for level in levels.values())
+        if heard >= self._voices or now - self._voices_s > VOICES_HELD_S:
+            self._voices, self._voices_s = min(heard, LOUDEST_RELAYED), now
+        before = self._speakers.ranking, self._speakers.voices[:LOUDEST_RELAYED]
+        self._speakers.update(levels, now)
+        self._tell_dominant()
+        # Who is behind all audio slots may change places unheard.
+        if (self._speakers.ranking, self._speakers.voices[:LOUDEST_RELAYED]) != before:
+            self.replan(now)
+        elif changed:
+            self._share_out(self._flows.viewers.values(), now)
 
-    def request_keyframe(self, source: SourceId, now: float) -> None:
-        """Ask for one where the source comes from, unless that was done a moment ago."""
-        if self._keyframes.request(source, now):
-            self._send_pli(source)
+    def on_tick(
+        self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]
+    ) -> None:
+        """Follow what paths carry; ask (again) for keyframes that are due, or awaited."""
+        changed = []
+        for viewer in self._flows.viewers.values():
+            transport = viewer.participant.transport
+            report = reports.get(transport)
+            if report is None:
+                continue
+            viewer.downlink.on_report(report, now)
+            probe = viewer.downlink.next_probe(now)
+            if probe is not None:
+                self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
+            if viewer.downlink.has_changed(self._voices * VOICE_BPS, now):
+                changed.append(viewer)
+        if changed:
+            self._share_out(changed, now)
+        self.rtcp.ask_awaited(awaiting, now)
 
-    def on_tick(self, now: float, awaiting: frozenset[int]) -> None:
-        """Ask (again) for keyframes that are due, or that one of these egresses waits for."""
-        for source in self._keyframes.due(now):
-            self._send_pli(source)
-        for source in {self._pictures[egress] for egress in self._pictures.keys() & awaiting}:
-            self.request_keyframe(source, now)
+    def _note_ssrcs(self, source: SourceId, stats: Iterable[StreamStats]) -> None:
+        self._flows.own_ssrcs[source] = {
+            encoding: Ssrc(each.ssrc) for encoding, each in enumerate(stats) if each.ssrc
+        }
 
-    def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
-        """A client cannot decode what is in one of its slots."""
-        for slot in participant.slots:
-            source = self._plan.slots.get(_key(participant, slot))
-            if slot.ssrc == ssrc and source is not None:
-                self.request_keyframe(source, now)
-
-    def leg_keyframe(self, peer: BridgeId, ssrc: Ssrc, now: float) -> bool:
-        """A peer needs a keyframe of what goes to it by this SSRC; whether that is ours."""
-        for source, leg in self._legs.get(peer, {}).items():
-            if leg.ssrcs.media == ssrc:
-                self.request_keyframe(source, now)
-                return True
-        return False
-
-    def leg_nack(self, peer: BridgeId, ssrc: Ssrc, sequences: list[int]) -> bool:
-        """A peer misses packets of what goes to it by this SSRC; whether that is ours."""
-        for leg in self._legs.get(peer, {}).values():
-            if leg.ssrcs.media == ssrc:
-                self._pump.retransmit(leg.egress, sequences)
-                return True
-        return False
-
-    def relayed_report(self, peer: BridgeId, report: SenderReport) -> bool:
-        """A sender report of what comes from the peer; whether that is ours."""
-        for source, incoming in self._incoming.items():
-            if incoming.peer == peer and incoming.ssrcs.media == report.ssrc:
-                self.forward_report(source, report)
-                return True
-        return False
-
-    def forward_report(self, source: SourceId, report: SenderReport) -> None:
-        """Tell everybody who gets the source, in the terms of what they get."""
-        stream = self._streams().get(source)
-        for participant in self.participants.values():
-            for slot in participant.slots:
-                if self._plan.slots.get(_key(participant, slot)) == source:
-                    stats = self._pump.egress_stats(slot.egress)
-                    if stats.stream == stream:
-                        packet = _for_itself(forwarded(report, slot.ssrc, stats))
-                        self._pump.send_rtcp(participant.transport, packet)
-        for peer, legs in self._legs.items():
-            leg = legs.get(source)
-            if leg is not None:
-                stats = self._pump.egress_stats(leg.egress)
-                if stats.stream == stream:
-                    self._trunks.send_rtcp(
-                        peer, _for_itself(forwarded(report, leg.ssrcs.media, stats))
-                    )
-
-    def _send_pli(self, source: SourceId) -> None:
-        incoming = self._incoming.get(source)
-        if incoming is not None:
-            self._trunks.send_rtcp(incoming.peer, _pli(incoming.ssrcs.media))
-            return
-        for participant in self.participants.values():
-            for own in participant.sources:
-                if own.id == source:
-                    self._pump.send_rtcp(participant.transport, _pli(own.ssrc))
+    def _tell_dominant(self) -> None:
+        source = self._speakers.dominant
+        dominant = None if source is None else participant_of(source)
+        if dominant != self._dominant:
+            self._dominant = dominant
+            self._tell_focus(DominantSpeaker(conference=self.conference, participant=dominant))
 
 
-def _local(participant: Participant, view: tuple[SourceId, ...] | None) -> Local:
+def _local(participant: Participant, view: View | None) -> Local:
     count = {media: sum(slot.media is media for slot in participant.slots) for media in MediaKind}
-    return Local(
+    local = Local(
         sources=frozenset(source.id for source in participant.sources),
         audio_slots=count[MediaKind.AUDIO],
         video_slots=count[MediaKind.VIDEO],
-        view=view,
     )
+    if view is None:
+        return local
+    return replace(local, pictures=view.pictures, last_n=view.last_n, height_px=view.height_px)
 
 
 def _key(participant: Participant, slot: Slot) -> SlotKey:
-    return SlotKey(participant=participant.id, media=slot.media, index=slot.index)
-
-
-def _for_itself(*packets: RtcpPacket) -> bytes:
-    """A compound that begins with the bridge's own SSRC, by which SRTCP knows its sender."""
-    return build_compound(ReceiverReport(ssrc=OWN_SSRC), *packets)
-
-
-def _announced_pair(source: RelayedSource) -> LinkPair:
-    return LinkPair(media=source.ssrc, retransmissions=source.rtx_ssrc)
-
-
-def _pli(media_ssrc: Ssrc) -> bytes:
-    return _for_itself(Pli(sender_ssrc=OWN_SSRC, media_ssrc=media_ssrc))
+    return SlotKey(participant=participant.id, media=slot.media, number=slot.index)

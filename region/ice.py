@@ -205,7 +205,8 @@ class CheckAnswerer:
         else:
             family, host = 2, address[:16]
         mask = cookie + message.transaction_id
-        attribute = struct.pack("!BBH", 0, family, int.from_bytes(address[16:]) ^ stun.COOKIE >> 16)
+        port = int.from_bytes(address[16:18])
+        attribute = struct.pack("!BBH", 0, family, port ^ stun.COOKIE >> 16)
         attribute += bytes(byte ^ key for byte, key in zip(host, mask, strict=False))
         data = (
             struct.pack("!HH", stun.Method.BINDING | stun.Class.RESPONSE, 0)
@@ -256,6 +257,7 @@ class IceLite:
     """The lite agent of one client, or with `remote=None` of everybody who measures an RTT."""
 
     def __init__(self, local: IceCredentials, remote: IceCredentials | None) -> None:
+        self.local = local
         self._answerer = CheckAnswerer(local, remote)
         self._has_peer = remote is not None
         self.selected: bytes | None = None
@@ -265,7 +267,7 @@ class IceLite:
     def receive_check(
         self, message: stun.Message, address: bytes, now: float, *, replayed: bool = False
     ) -> CheckReply:
-        """Judge a parsed request from `address` (18 bytes packed) and say what to do about it.
+        """Judge a parsed request from `address` (packed) and say what to do about it.
 
         `replayed` tells that its transaction was answered before by somebody else than this.
         """
@@ -284,6 +286,12 @@ class IceLite:
         return CheckReply(
             response=reply.response, valid=True, nominated=reply.nominated, selected=address
         )
+
+    def restarted(self, local: IceCredentials, remote: IceCredentials) -> "IceLite":
+        """The agent after a restart (RFC 8445 §2.4): media goes where it went until it is told."""
+        agent = IceLite(local, remote)
+        agent.selected, agent.last_check_s = self.selected, self.last_check_s
+        return agent
 
     def silent_for(self, now: float) -> float:
         """Seconds since the last valid check; infinite before the first."""

@@ -34,6 +34,10 @@ class BridgeMetrics(Collector):
             ("packets_in", "Media packets that passed authentication"),
             ("packets_out", "Media packets sent, to clients and bridges"),
             ("datagrams_in", "Datagrams read from the media port"),
+            ("retransmitted", "Packets sent again because receivers asked for them"),
+            ("probed", "Packets sent to measure what receivers' paths carry"),
+            ("tcp_frames_in", "Packets read from TCP connections to the media port"),
+            ("tcp_connections", "TCP connections to the media port"),
         ):
             yield CounterMetricFamily(f"octomesh_{name}", help_text, value=counters[name])
         dropped = CounterMetricFamily(
@@ -45,6 +49,11 @@ class BridgeMetrics(Collector):
         for reason, count in self._drops():
             dropped.add_metric([reason], count)
         yield dropped
+        yield GaugeMetricFamily(
+            "octomesh_tcp_connections_open",
+            "TCP connections to the media port that are open",
+            value=self._pump.open_connections,
+        )
         yield GaugeMetricFamily(
             "octomesh_conferences", "Conferences on this bridge", value=self._conferences()
         )

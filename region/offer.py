@@ -1,7 +1,8 @@
 """Reads a browser's SDP offer: its sections, and how the browser is reached and recognised.
 
 RFC 8866 (SDP), RFC 9143 (BUNDLE), RFC 8839 (ICE), RFC 8842 and RFC 8122 (DTLS), RFC 8285
-(header extensions), RFC 5576 (SSRCs). Candidates are not read: a lite agent never checks.
+(header extensions), RFC 5576 (SSRCs), RFC 8851 and RFC 8853 (simulcast). Candidates are not
+read: a lite agent never checks.
 """
 
 import re
@@ -9,19 +10,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from region.codecs import Codec
 from region.ice import IceCredentials
 from relay.errors import MalformedError
 from relay.ids import MediaKind, Ssrc
 from relay.payload import PayloadType
 
-MAX_OFFER_CHARS = 200_000
+MAX_OFFER_CHARS = 400_000
 MAX_SECTIONS = 64
 MAX_ATTRIBUTES = 1_024
 """Of one section; Chromium's longest has about 200."""
 MAX_SSRCS = 32
-"""Of one section; three layers with their retransmissions are 6."""
+"""Of one section; three encodings with their retransmissions are 6."""
+MAX_EXTENSIONS = 255
+"""Of one section; there are no more ids."""
 
 _PROTOCOL = "UDP/TLS/RTP/SAVPF"
+_PAYLOAD_TYPES = frozenset(map(str, range(128)))
 _DIGEST_CHARS = {"sha-256": 32 * 3 - 1, "sha-384": 48 * 3 - 1, "sha-512": 64 * 3 - 1}
 
 _TOKEN = r"[\w!#$%&'*+.^`{|}~-]"
@@ -35,10 +40,12 @@ _PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 _RTPMAP = re.compile(r"(\d{1,3}) ([\w.+-]{1,32})/(\d{1,6})(?:/(\d{1,2}))?", re.A)
 _RTCP_FB = re.compile(r"(\d{1,3}|\*) (.{1,64})", re.A)
 _FMTP = re.compile(r"(\d{1,3}) (.{1,512})", re.A)
-_EXTMAP = re.compile(r"(\d{1,3})(?:/\w+)? (\S{1,128}).*", re.A)
+_EXTMAP = re.compile(r"(\d{1,3})(?:/(sendrecv|sendonly|recvonly|inactive))? (\S{1,128}).*", re.A)
 _SSRC = re.compile(r"(\d{1,10}) .*", re.A)
 _SSRC_PAIR = re.compile(r"FID (\d{1,10}) (\d{1,10})", re.A)
-_RID = re.compile(r"([\w-]{1,16}) send.*", re.A)
+_SSRC_SIMULCAST = re.compile(r"SIM((?: \d{1,10}){1,32})", re.A)
+_RID = re.compile(r"([\w-]{1,16}) send(?: .*)?", re.A)
+_SIMULCAST = re.compile(r"(?:recv \S{1,400} )?send (\S{1,400})(?: recv \S{1,400})?", re.A)
 _FINGERPRINT = re.compile(r"([\w-]{1,16}) ([0-9A-Fa-f:]{1,200})", re.A)
 
 
@@ -60,25 +67,12 @@ class Setup(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
-    """A payload type of a section, RFC 8866 §6.6 and §6.15, RFC 4585 §4.2."""
+class Extension:
+    """A header extension of a section, RFC 8285 §5."""
 
-    number: int
-    encoding: str
-    clock_rate: int
-    channels: int
-    parameters: str
-    feedback: tuple[str, ...]
-
-    @property
-    def canonical(self) -> PayloadType | None:
-        """What it is on a trunk, when we carry it."""
-        match self.encoding.lower(), self.clock_rate, self.channels:
-            case "opus", 48_000, 2:
-                return PayloadType.OPUS
-            case "vp8", 90_000, 1:
-                return PayloadType.VP8
-        return None
+    wire_id: int
+    uri: str
+    direction: Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,37 +98,37 @@ class Section:
     formats: tuple[str, ...]
     direction: Direction
     codecs: tuple[Codec, ...]
-    extensions: tuple[tuple[int, str], ...]
-    """Wire id and URI."""
+    extensions: tuple[Extension, ...]
+    mixed_extensions: bool
+    """RFC 8285 §4.1.2: elements may be longer than 16 bytes, and ids go up to 255."""
     ssrcs: tuple[Ssrc, ...]
     """What the browser sends by, without retransmissions."""
     rtx_ssrcs: tuple[tuple[Ssrc, Ssrc], ...]
     """RFC 5576 §4.2, FID: a stream and its retransmissions."""
+    simulcast_ssrcs: tuple[Ssrc, ...]
+    """Encodings of one picture, as libwebrtc groups them (SIM) for clients that name no rids."""
     rids: tuple[str, ...]
-    """RFC 8853: simulcast layers that have no SSRC in the offer."""
+    """RFC 8851: streams that are named by a header extension, not by SSRC."""
+    simulcast_rids: tuple[str, ...]
+    """RFC 8853: encodings of one picture; of alternatives the first."""
     rtcp_mux: bool
     rtcp_rsize: bool
     transport: Transport | None
     """Its own, or the session's; None when it leaves that to the BUNDLE group."""
 
     @property
-    def codec(self) -> Codec | None:
-        """The first payload type that we carry, or None."""
-        carried = PayloadType.OPUS if self.media is MediaKind.AUDIO else PayloadType.VP8
-        return next((codec for codec in self.codecs if codec.canonical is carried), None)
+    def carried(self) -> tuple[tuple[PayloadType, Codec], ...]:
+        """The payload types that we carry, in the browser's order."""
+        audio = self.media is MediaKind.AUDIO
+        return tuple(
+            (meaning, codec)
+            for codec in self.codecs
+            if (meaning := codec.canonical) is not None and (meaning.codec is None) is audio
+        )
 
     def retransmissions_of(self, codec: Codec) -> Codec | None:
-        """RFC 4588 §8.6: the payload type that carries this one's retransmissions, or None."""
-        apt = f"apt={codec.number}"
-        return next(
-            (
-                each
-                for each in self.codecs
-                if each.encoding.lower() == "rtx"
-                and apt in each.parameters.replace(" ", "").split(";")
-            ),
-            None,
-        )
+        """The payload type that carries this one's retransmissions, or None."""
+        return next((each for each in self.codecs if each.repairs == codec.number), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +140,8 @@ class Offer:
     """The mids of the BUNDLE group."""
     transport: Transport
     """That of the group's first section."""
+    mixed_extensions: bool
+    """RFC 8285 §4.1.2, of the whole session."""
 
     @property
     def ice(self) -> IceCredentials:
@@ -168,7 +164,11 @@ class Offer:
 
     def can_carry(self, section: Section) -> bool:
         """Whether it shares the one transport that a bridge gives, and has a codec of ours."""
-        return section.mid in self.bundle and section.rtcp_mux and section.codec is not None
+        return (
+            section.mid in self.bundle
+            and section.rtcp_mux
+            and any(meaning is not PayloadType.OPUS_RED for meaning, _ in section.carried)
+        )
 
 
 def parse_offer_untrusted(text: str) -> Offer:
@@ -201,7 +201,12 @@ def parse_offer_untrusted(text: str) -> Offer:
     transport = by_mid[bundle[0]].transport
     if transport is None:
         raise MalformedError("offer lacks ICE credentials, fingerprint or setup")
-    return Offer(sections=sections, bundle=bundle, transport=transport)
+    return Offer(
+        sections=sections,
+        bundle=bundle,
+        transport=transport,
+        mixed_extensions=_allows_mixed(session),
+    )
 
 
 class _Attributes:
@@ -246,6 +251,8 @@ def _section_untrusted(media_line: str, own: _Attributes, session: _Attributes) 
     if len(ssrcs) > MAX_SSRCS or len(pairs) > MAX_SSRCS:
         raise MalformedError("a section with too many SSRCs")
     retransmissions = {rtx for _, rtx in pairs}
+    group = next(own.matches("ssrc-group", _SSRC_SIMULCAST), None)
+    rids = tuple(dict.fromkeys(match[1] for match in own.matches("rid", _RID)))
     return Section(
         mid=mid,
         media_name=line[1],
@@ -255,14 +262,15 @@ def _section_untrusted(media_line: str, own: _Attributes, session: _Attributes) 
         formats=tuple(line[4].split()),
         direction=_direction(own, session),
         codecs=_codecs_untrusted(own, line[4].split()) if rtp else (),
-        extensions=tuple(
-            (int(match[1]), match[2])
-            for attributes in (session, own)
-            for match in attributes.matches("extmap", _EXTMAP)
-        ),
+        extensions=_extensions_untrusted(own, session),
+        mixed_extensions=_allows_mixed(session) or _allows_mixed(own),
         ssrcs=tuple(ssrc for ssrc in ssrcs if ssrc not in retransmissions),
         rtx_ssrcs=pairs,
-        rids=tuple(match[1] for match in own.matches("rid", _RID)),
+        simulcast_ssrcs=()
+        if group is None
+        else tuple(dict.fromkeys(_ssrc_untrusted(digits) for digits in group[1].split())),
+        rids=rids,
+        simulcast_rids=_simulcast_rids(own, rids),
         rtcp_mux=own.first("rtcp-mux") is not None,
         rtcp_rsize=own.first("rtcp-rsize") is not None,
         transport=_transport_untrusted(own, session),
@@ -273,6 +281,40 @@ def _ssrc_untrusted(digits: str) -> Ssrc:
     if not 0 < int(digits) <= 0xFFFFFFFF:
         raise MalformedError("SSRC out of range")
     return Ssrc(int(digits))
+
+
+def _simulcast_rids(own: _Attributes, rids: Sequence[str]) -> tuple[str, ...]:
+    """RFC 8853 §5.1: `send q;~h,x;f`, where ~ is paused, a comma an alternative."""
+    match = next(own.matches("simulcast", _SIMULCAST), None)
+    if match is None:
+        return ()
+    chosen: dict[str, None] = {}
+    for alternatives in match[1].split(";"):
+        names = (name.removeprefix("~") for name in alternatives.split(","))
+        # A name without its a=rid stands for nothing.
+        chosen |= dict.fromkeys([name for name in names if name in rids][:1])
+    return tuple(chosen)
+
+
+def _extensions_untrusted(own: _Attributes, session: _Attributes) -> tuple[Extension, ...]:
+    """Those of the session are each section's."""
+    if len(session.all("extmap")) + len(own.all("extmap")) > MAX_EXTENSIONS:
+        raise MalformedError("a section with too many header extensions")
+    return tuple(
+        dict.fromkeys(
+            Extension(
+                wire_id=int(match[1]),
+                uri=match[3],
+                direction=Direction(match[2] or Direction.SENDRECV),
+            )
+            for attributes in (session, own)
+            for match in attributes.matches("extmap", _EXTMAP)
+        )
+    )
+
+
+def _allows_mixed(attributes: _Attributes) -> bool:
+    return attributes.first("extmap-allow-mixed") is not None
 
 
 def _direction(own: _Attributes, session: _Attributes) -> Direction:
@@ -289,10 +331,10 @@ def _codecs_untrusted(own: _Attributes, formats: Sequence[str]) -> tuple[Codec, 
     parameters = {match[1]: match[2] for match in own.matches("fmtp", _FMTP)}
     feedback = [(match[1], match[2]) for match in own.matches("rtcp-fb", _RTCP_FB)]
     codecs = []
-    for number in formats:
+    for number in dict.fromkeys(formats):
         if (match := maps.get(number)) is None:
             continue
-        if int(number) > 0x7F:
+        if number not in _PAYLOAD_TYPES:
             raise MalformedError("payload type out of range")
         codecs.append(
             Codec(

@@ -1,12 +1,12 @@
 """One client's transport: ICE, DTLS and SRTP keys around a transport of the pump.
 
-Knows its own sources and slots, and nothing of what flows in them. RFC 8445 §2.5 (lite),
-RFC 7675 (consent), RFC 5764 (keys).
+Knows its own sources and slots, and nothing of what flows in them. RFC 8445 §2.4 (restarts) and
+§2.5 (lite), RFC 7675 (consent), RFC 5764 (keys).
 """
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import trio
@@ -16,7 +16,7 @@ from region import sdp
 from region.demux import Demux, StunArrival
 from region.dtls import DtlsServer, DtlsState, DtlsTransport, SrtpKeys
 from region.ice import IceCredentials, IceLite
-from region.kernel import DTLS, Datagram, Pump
+from region.kernel import DTLS, Datagram, Pump, StreamStats
 from region.reports import Reception
 from region.rtcp import (
     ReceiverReport,
@@ -26,8 +26,17 @@ from region.rtcp import (
     parse_compound_untrusted,
 )
 from relay.control import Allocate
-from relay.errors import MalformedError
-from relay.ids import Address, ConferenceId, MediaKind, ParticipantId, SourceId, Ssrc, source_id
+from relay.errors import LocalProtocolError, MalformedError, RemoteProtocolError
+from relay.ids import (
+    Address,
+    ConferenceId,
+    MediaKind,
+    ParticipantId,
+    SourceId,
+    Ssrc,
+    VideoCodec,
+    source_id,
+)
 from relay.payload import PayloadType
 
 CONNECT_TIMEOUT_S = 15.0
@@ -55,15 +64,25 @@ class Slot:
     index: int
     ssrc: Ssrc
     egress: int
+    numbered: bool
+    """Whether the client reports when its packets arrive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What the client sends, as a stream of the pump."""
+    """What the client sends in one section."""
 
     id: SourceId
-    ssrc: Ssrc
-    stream: int
+    encodings: tuple[int, ...]
+    """Streams of the pump, the lowest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Where clients send their packets."""
+
+    udp: tuple[Address, ...]
+    tcp: tuple[Address, ...]
 
 
 class Participant:
@@ -77,52 +96,137 @@ class Participant:
         self,
         allocate: Allocate,
         *,
+        codec: VideoCodec,
         pump: Pump,
         demux: Demux,
         dtls: DtlsServer,
-        candidates: tuple[Address, ...],
+        reach: Reach,
         on_rtcp: RtcpHandler,
         dropped: Counter[str],
     ) -> None:
+        """`codec` is what pictures of its conference shall be encoded with."""
         self.conference: ConferenceId = allocate.conference
         self.id: ParticipantId = allocate.participant
-        offer = sdp.parse_offer_untrusted(allocate.offer)
-        local = IceCredentials(ufrag=secrets.token_hex(4), password=secrets.token_hex(16))
-        mids = [section.mid for section in offer.slots]
-        ssrcs = _fresh_ssrcs(offer, 2 * len(mids))
-        settled = sdp.answer(
-            offer,
-            sources={each.mid: each.kind for each in allocate.sources},
-            ice=local,
-            fingerprint=dtls.fingerprint,
-            candidates=candidates,
-            slot_ssrcs=dict(zip(mids, ssrcs, strict=False)),
-            slot_rtx_ssrcs=dict(zip(mids, ssrcs[len(mids) :], strict=True)),
-        )
-        self.answer = settled.sdp
         self._pump = pump
         self._demux = demux
         self._on_rtcp = on_rtcp
         self._dropped = dropped
-        self._ice = IceLite(local, offer.ice)
-        self._ufrag = local.ufrag
-        self._dtls = DtlsTransport(dtls, offer.fingerprints)
+        self._reach = reach
+        self._fingerprint = dtls.fingerprint
+        self._session_id = secrets.randbits(62)
+        self._slot_ssrcs: dict[str, Ssrc] = {}
+        self._slot_rtx_ssrcs: dict[str, Ssrc] = {}
+        self._sources: dict[str, Source] = {}
+        self._slots: dict[str, Slot] = {}
+        self._receptions: dict[int, Reception] = {}
+        """By stream."""
         self._ended = trio.Event()
         self._open = True
+        local = _fresh_credentials()
+        offer = sdp.parse_offer_untrusted(allocate.offer)
+        settled = self._answer(offer, allocate, codec, local, None)
+        self._dtls = DtlsTransport(dtls, offer.fingerprints)
+        self._ice = IceLite(local, offer.ice)
+        self._ufrag = local.ufrag
         self.transport = pump.add_transport()
         try:
-            pump.set_payload_types(self.transport, dict(settled.payload_types))
-            pump.set_extensions(self.transport, dict(settled.extensions))
-            self.sources = self._add_sources(settled)
-            self._receptions = {source.ssrc: Reception(source.ssrc) for source in self.sources}
-            self.slots = self._add_slots(settled)
+            self._take(settled)
+            self._answer_checks(local, offer)
         except BaseException:
             pump.remove_transport(self.transport)
             raise
-        username = f"{local.ufrag}:{offer.ice.ufrag}"
-        pump.answer_checks(self.transport, username.encode(), local.password.encode())
-        demux.claim_ufrag(self._ufrag, self._on_stun)
         demux.claim_transport(self.transport, self._on_datagram)
+
+    @property
+    def answer(self) -> str:
+        """To the last offer."""
+        return self._settled.sdp
+
+    @property
+    def decodes(self) -> tuple[VideoCodec, ...] | None:
+        """What its slots can show; None when it has none for pictures."""
+        decodes = self._settled.decodes
+        return None if decodes is None else tuple(sorted(decodes))
+
+    @property
+    def sources(self) -> Collection[Source]:
+        """What it sends."""
+        return self._sources.values()
+
+    @property
+    def slots(self) -> Collection[Slot]:
+        """In which it receives."""
+        return self._slots.values()
+
+    def renew(self, allocate: Allocate, codec: VideoCodec) -> None:
+        """A later offer of the same peer connection: `answer` is another after that.
+
+        New credentials restart ICE (RFC 8445 §2.4), while media goes on where it went; new
+        sections add sources and slots. Errors as at the first; nothing has changed then.
+        """
+        before = self._settled
+        offer = sdp.parse_offer_untrusted(allocate.offer)
+        restarts = offer.ice != before.offer.ice
+        local = _fresh_credentials() if restarts else self._ice.local
+        self._take(self._answer(offer, allocate, codec, local, before))
+        if restarts:
+            self._demux.release_ufrag(self._ufrag)
+            self._ice = self._ice.restarted(local, offer.ice)
+            self._ufrag = local.ufrag
+            self._answer_checks(local, offer)
+
+    def _answer(
+        self,
+        offer: sdp.Offer,
+        allocate: Allocate,
+        codec: VideoCodec,
+        local: IceCredentials,
+        earlier: sdp.Answer | None,
+    ) -> sdp.Answer:
+        """What is to be settled, without any change but that slots have their SSRCs."""
+        mids = [section.mid for section in offer.slots if section.mid not in self._slot_ssrcs]
+        taken = {*self._slot_ssrcs.values(), *self._slot_rtx_ssrcs.values()}
+        ssrcs = _fresh_ssrcs(offer, taken, 2 * len(mids))
+        self._slot_ssrcs |= zip(mids, ssrcs, strict=False)
+        self._slot_rtx_ssrcs |= zip(mids, ssrcs[len(mids) :], strict=True)
+        return sdp.answer(
+            offer,
+            sources={each.mid: each.kind for each in allocate.sources},
+            codec=codec,
+            ice=local,
+            fingerprint=self._fingerprint,
+            candidates=self._reach.udp,
+            tcp_candidates=self._reach.tcp,
+            slot_ssrcs=self._slot_ssrcs,
+            slot_rtx_ssrcs=self._slot_rtx_ssrcs,
+            session_id=self._session_id,
+            version=allocate.request,
+            earlier=earlier,
+        )
+
+    def _take(self, settled: sdp.Answer) -> None:
+        """Have in the pump what was settled."""
+        added: dict[str, Source] = {}
+        try:
+            for source in settled.sources:
+                if source.mid not in self._sources:
+                    added[source.mid] = self._add_source(source)
+        except BaseException:
+            for each in added.values():
+                self._remove_streams(each.encodings)
+            raise
+        self._sources |= added
+        self._settled = settled
+        self._pump.set_payload_types(self.transport, dict(settled.payload_types))
+        self._pump.set_extensions(self.transport, dict(settled.extensions))
+        for slot in settled.slots:
+            if slot.mid not in self._slots:
+                self._slots[slot.mid] = self._add_slot(slot)
+
+    def _answer_checks(self, local: IceCredentials, offer: sdp.Offer) -> None:
+        username = f"{local.ufrag}:{offer.ice.ufrag}"
+        self._pump.answer_checks(self.transport, username.encode(), local.password.encode())
+        self._demux.claim_ufrag(local.ufrag, self._on_stun)
 
     @property
     def connected(self) -> bool:
@@ -177,45 +281,74 @@ class Participant:
 
     def _send_report(self, now: float) -> None:
         """Tell the browser how its sources arrive (RFC 3550 §6.4.2)."""
-        blocks = [
-            self._receptions[source.ssrc].block(self._pump.stream_stats(source.stream), now)
-            for source in self.sources
-        ]
-        reports = tuple(block for block in blocks if block is not None)
-        if reports:
-            packet = build_compound(ReceiverReport(ssrc=OWN_SSRC, reports=reports))
+        blocks = []
+        for stream in self._streams:
+            stats = self._pump.stream_stats(stream)
+            block = self._reception(stats).block(stats, now) if stats.ssrc else None
+            if block is not None:
+                blocks.append(block)
+        if blocks:
+            packet = build_compound(ReceiverReport(ssrc=OWN_SSRC, reports=tuple(blocks)))
             self._pump.send_rtcp(self.transport, packet)
 
-    def _add_sources(self, settled: sdp.Answer) -> tuple[Source, ...]:
-        added = []
-        for offered in settled.sources:
-            source = source_id(self.id, offered.kind)
-            video = offered.kind.media is MediaKind.VIDEO
-            codec = PayloadType.VP8 if video else PayloadType.OPUS
-            stream = self._pump.add_stream(
-                self.transport,
-                offered.ssrc,
-                video=video,
-                clock_rate=codec.clock_rate,
-                csrc=source,
-                rtx_ssrc=offered.rtx_ssrc or 0,
-            )
-            added.append(Source(id=source, ssrc=offered.ssrc, stream=stream))
-        return tuple(added)
+    @property
+    def _streams(self) -> Iterator[int]:
+        return (stream for source in self.sources for stream in source.encodings)
 
-    def _add_slots(self, settled: sdp.Answer) -> tuple[Slot, ...]:
-        added: list[Slot] = []
-        for offered in settled.slots:
-            egress = self._pump.add_egress(
+    def _reception(self, stats: StreamStats) -> Reception:
+        return self._receptions.setdefault(stats.ssrc, Reception(Ssrc(stats.ssrc)))
+
+    def _add_source(self, settled: sdp.OfferedSource) -> Source:
+        source = source_id(self.id, settled.kind)
+        streams: list[int] = []
+        try:
+            for encoding in settled.encodings:
+                streams.append(self._add_stream(source, settled, encoding))
+        except BaseException:
+            self._remove_streams(streams)
+            raise
+        return Source(id=source, encodings=tuple(streams))
+
+    def _remove_streams(self, streams: Iterable[int]) -> None:
+        for stream in streams:
+            self._pump.remove_stream(stream)
+
+    def _add_stream(
+        self, source: SourceId, settled: sdp.OfferedSource, encoding: sdp.OfferedEncoding
+    ) -> int:
+        video = settled.kind.media is MediaKind.VIDEO
+        try:
+            return self._pump.add_stream(
                 self.transport,
-                offered.ssrc,
-                video=offered.media is MediaKind.VIDEO,
-                trunk=False,
-                rtx_ssrc=offered.rtx_ssrc or 0,
+                encoding.ssrc or 0,
+                video=video,
+                clock_rate=(PayloadType.VP8 if video else PayloadType.OPUS).clock_rate,
+                csrc=source,
+                rtx_ssrc=encoding.rtx_ssrc or 0,
+                repairable=settled.repairable,
+                mid=settled.mid.encode(),
+                rid=(encoding.rid or "").encode(),
             )
-            index = sum(slot.media is offered.media for slot in added)
-            added.append(Slot(media=offered.media, index=index, ssrc=offered.ssrc, egress=egress))
-        return tuple(added)
+        except LocalProtocolError:  # the pump has another stream of that name
+            raise RemoteProtocolError("The browser uses one SSRC for two streams.") from None
+
+    def _add_slot(self, settled: sdp.OfferedSlot) -> Slot:
+        egress = self._pump.add_egress(
+            self.transport,
+            settled.ssrc,
+            video=settled.media is MediaKind.VIDEO,
+            trunk=False,
+            rtx_ssrc=settled.rtx_ssrc or 0,
+            numbered=settled.numbered,
+        )
+        index = sum(slot.media is settled.media for slot in self.slots)
+        return Slot(
+            media=settled.media,
+            index=index,
+            ssrc=settled.ssrc,
+            egress=egress,
+            numbered=settled.numbered,
+        )
 
     def _on_stun(self, arrival: StunArrival) -> None:
         address = arrival.datagram.address
@@ -269,9 +402,14 @@ class Participant:
                 self._pump.send(address, datagram)
 
 
-def _fresh_ssrcs(offer: sdp.Offer, count: int) -> list[Ssrc]:
+def _fresh_credentials() -> IceCredentials:
+    return IceCredentials(ufrag=secrets.token_hex(4), password=secrets.token_hex(16))
+
+
+def _fresh_ssrcs(offer: sdp.Offer, ours: Collection[Ssrc], count: int) -> list[Ssrc]:
     """Random SSRCs, no two the same and none of them the browser's or ours (RFC 3550 §8.1)."""
-    taken = {OWN_SSRC, *(ssrc for section in offer.sections for ssrc in section.ssrcs)}
+    offered = (ssrc for section in offer.sections for ssrc in section.ssrcs)
+    taken = {OWN_SSRC, *ours, *offered}
     fresh: list[Ssrc] = []
     while len(fresh) < count:
         ssrc = Ssrc(secrets.randbelow(0xFFFFFFFF) + 1)

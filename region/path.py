@@ -52,7 +52,7 @@ class _Candidate:
 
 
 class PathChecker:
-    """One end of one path; addresses are the kernel's 18 bytes, `now` is monotonic seconds."""
+    """One end of one path; addresses are packed as the kernel's, `now` is monotonic seconds."""
 
     def __init__(
         self,

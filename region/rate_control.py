@@ -6,7 +6,7 @@ capacity, by which it tells "near the limit" from "far below".
 
 from math import sqrt
 
-from region.trendline import Usage
+from region.kernel.report import Usage
 
 BACKOFF = 0.85
 """§5.5: beta, what is left of the rate that arrives when queues grow."""
@@ -71,7 +71,7 @@ class LinkCapacity:
 
 
 class RateControl:
-    """§5.5's rate: `update` for each feedback, `set_rate` and `scale` for what is stronger."""
+    """§5.5's rate: `update` for each report, `set_rate` and `scale` for what is stronger."""
 
     def __init__(self, start_bps: float, min_bps: float, max_bps: float) -> None:
         self.bps = start_bps

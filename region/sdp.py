@@ -1,47 +1,66 @@
 """Writes the bridge's answer to an offer, and says what the two have settled.
 
 Knows no transport: identities, addresses and SSRCs are given. RFC 9429 §5.3 (JSEP answers),
-RFC 9143 (BUNDLE), RFC 8839 (ICE), RFC 8842 (setup), RFC 8285 (header extensions).
+RFC 9143 (BUNDLE), RFC 8842 (setup), RFC 8853 (simulcast).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from zlib import crc32
 
+from region.agreement import AgreedCodec, AgreedExtension, Agreement
+from region.candidates import candidate_lines
 from region.ice import IceCredentials
-from region.offer import Codec, Direction, Offer, Section, Setup, parse_offer_untrusted
+from region.offer import Direction, Offer, Section, Setup, parse_offer_untrusted
 from relay.errors import RemoteProtocolError
-from relay.ids import Address, MediaKind, SourceKind, Ssrc
-from relay.payload import EXTENSION_URIS, HeaderExtension, PayloadType
+from relay.ids import SPATIAL_LAYERS, Address, MediaKind, SourceKind, Ssrc, VideoCodec
+from relay.payload import HeaderExtension, PayloadType
 
-__all__ = ["Answer", "Offer", "OfferedSlot", "OfferedSource", "answer", "parse_offer_untrusted"]
+__all__ = [
+    "Answer",
+    "Offer",
+    "OfferedEncoding",
+    "OfferedSlot",
+    "OfferedSource",
+    "answer",
+    "parse_offer_untrusted",
+]
 
 CNAME = "octomesh"
 """RFC 3550 §6.5.1: of every slot, in the answer and in RTCP."""
 
-_MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
-_EXTENSIONS = {uri: extension for extension, uri in EXTENSION_URIS.items()}
-_ONE_BYTE_IDS = range(1, 15)  # RFC 8285 §4.2; we do not answer extmap-allow-mixed
-_OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
-_TRANSPORT_CC = "transport-cc"
-_FEEDBACK = ("ccm fir", "nack", "nack pli")
+MAX_ENCODINGS = SPATIAL_LAYERS
+
 _NAMES = {
     SourceKind.MICROPHONE: "microphone",
     SourceKind.CAMERA: "camera",
     SourceKind.SCREEN: "screen",
 }
+_REVERSED = {Direction.SENDONLY: "/recvonly", Direction.RECVONLY: "/sendonly"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedEncoding:
+    """One RTP stream of a source."""
+
+    ssrc: Ssrc | None
+    """None: to be learnt from packets, by the section's mid and, if there is one, `rid`."""
+    rtx_ssrc: Ssrc | None
+    """Where what we ask for again comes; None when that is to be learnt too, or never comes."""
+    rid: str | None
+    """RFC 8852: its name in a header extension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedSource:
-    """A stream that the browser will send."""
+    """What the browser will send in one section."""
 
     mid: str
     kind: SourceKind
-    ssrc: Ssrc
-    rtx_ssrc: Ssrc | None
-    """Where what we ask for again comes; None when the browser sends nothing again."""
+    encodings: tuple[OfferedEncoding, ...]
+    """One to three, in the browser's order."""
+    repairable: bool
+    """Whether what we ask for is sent again, and can be told to be of which encoding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +72,21 @@ class OfferedSlot:
     ssrc: Ssrc
     rtx_ssrc: Ssrc | None = None
     """By which what the browser asks for is sent again; None when it takes nothing again."""
+    numbered: bool = False
+    """Whether its packets may have the transport-wide sequence, and feedback will tell of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The answer's text, and what it has settled."""
 
+    offer: Offer
+    """To which this is the answer."""
     sdp: str
     sources: tuple[OfferedSource, ...]
     slots: tuple[OfferedSlot, ...]
+    decodes: frozenset[VideoCodec] | None
+    """What every slot for pictures can carry; None when there is none."""
     payload_types: Mapping[int, PayloadType]
     """By the browser's number, one-to-one."""
     extensions: Mapping[int, HeaderExtension]
@@ -72,20 +97,39 @@ def answer(
     offer: Offer,
     *,
     sources: Mapping[str, SourceKind],
+    codec: VideoCodec,
     ice: IceCredentials,
     fingerprint: str,
     candidates: Sequence[Address],
+    tcp_candidates: Sequence[Address] = (),
     slot_ssrcs: Mapping[str, Ssrc],
     slot_rtx_ssrcs: Mapping[str, Ssrc] = MappingProxyType({}),
+    session_id: int,
+    version: int,
+    earlier: Answer | None = None,
 ) -> Answer:
     """Take the sections in `sources` and `slot_ssrcs` (both by mid), leave the others idle.
 
-    What has no codec of ours, or no part in the bundle, is rejected (port 0).
+    What has no codec of ours, or no part in the bundle, is rejected (port 0); of the codecs,
+    all are taken, `codec` first. `earlier` is the answer to this peer connection's offer before,
+    whose numbers stay, and with it `session_id`, while `version` counts up (RFC 3264 §8).
     RemoteProtocolError, in words for the person, when the offer cannot be served so.
     """
     if offer.transport.setup is Setup.PASSIVE:
         raise RemoteProtocolError("The browser waits for a handshake that it has to begin itself.")
-    settled = _Settled(default=candidates[0] if candidates else Address(host="0.0.0.0", port=9))
+    # RFC 8842 §3.1: other fingerprints would begin another DTLS association.
+    if earlier is not None and set(earlier.offer.fingerprints) != set(offer.fingerprints):
+        raise RemoteProtocolError("The offer is of another connection than that which it renews.")
+    settled = _Settled(
+        offer=offer,
+        agreement=Agreement(
+            offer,
+            preferred=codec,
+            payload_types=earlier.payload_types if earlier else {},
+            extensions=earlier.extensions if earlier else {},
+        ),
+        default=candidates[0] if candidates else Address(host="0.0.0.0", port=9),
+    )
     # RFC 9429 §5.3.1 leaves these to the first section; aiortc reads them in each.
     transport = [
         f"a=ice-ufrag:{ice.ufrag}",
@@ -96,11 +140,12 @@ def answer(
     lines: list[str] = []
     accepted: set[str] = set()
     for section in offer.sections:
-        body = settled.take(offer, section, sources, slot_ssrcs, slot_rtx_ssrcs)
+        body = settled.take(section, sources, slot_ssrcs, slot_rtx_ssrcs)
         if body is not None:
             accepted.add(section.mid)
             lines += body + transport
-            lines += _candidate_lines(candidates) if section.mid == offer.bundle[0] else []
+            if section.mid == offer.bundle[0]:
+                lines += candidate_lines(candidates, tcp_candidates)
         elif section.mid == offer.bundle[0]:
             # RFC 9143 §7.3.1: its transport is that of all, and browsers will not do without.
             raise RemoteProtocolError("The offer's first section cannot be used.")
@@ -114,82 +159,117 @@ def answer(
         )
     session = [
         "v=0",
-        # RFC 8866 §5.2: the pair of numbers tells sessions of one host apart.
-        f"o=- {crc32(ice.ufrag.encode())} 1 IN IP4 127.0.0.1",
+        f"o=- {session_id} {version} IN IP4 127.0.0.1",
         "s=-",
         "t=0 0",
         "a=group:BUNDLE " + " ".join(mid for mid in offer.bundle if mid in accepted),
         "a=ice-lite",
+        *(["a=extmap-allow-mixed"] if offer.mixed_extensions else []),
     ]
     return Answer(
+        offer=offer,
         sdp="".join(f"{line}\r\n" for line in session + lines),
         sources=tuple(settled.sources),
         slots=tuple(settled.slots),
-        payload_types=settled.payload_types,
-        extensions=settled.extensions,
+        decodes=settled.decodes,
+        payload_types=settled.agreement.payload_types,
+        extensions=settled.agreement.extensions,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Body:
+    """A section of the answer, and what has been agreed on in it."""
+
+    lines: list[str]
+    codecs: tuple[AgreedCodec, ...]
+    extensions: frozenset[HeaderExtension]
+
+    @property
+    def repairable(self) -> bool:
+        return any(agreed.rtx is not None for agreed in self.codecs)
 
 
 @dataclass(slots=True)
 class _Settled:
-    """What the sections so far have agreed on; numbers are the whole bundle's (RFC 9143 §9.1)."""
+    """What the sections so far have become."""
 
+    offer: Offer
+    agreement: Agreement
     default: Address
-    payload_types: dict[int, PayloadType] = field(default_factory=dict)
-    extensions: dict[int, HeaderExtension] = field(default_factory=dict)
     sources: list[OfferedSource] = field(default_factory=list)
     slots: list[OfferedSlot] = field(default_factory=list)
+    decodes: frozenset[VideoCodec] | None = None
+    used: set[Ssrc] = field(default_factory=set)
+    """By the browser."""
 
     def take(
         self,
-        offer: Offer,
         section: Section,
         sources: Mapping[str, SourceKind],
         slot_ssrcs: Mapping[str, Ssrc],
         slot_rtx_ssrcs: Mapping[str, Ssrc],
     ) -> list[str] | None:
         """The answer to the section as source, as slot or idle; None when it must be rejected."""
-        if section.media is None or not offer.can_carry(section):
+        if section.media is None or not self.offer.can_carry(section):
             return None
         sends = section.direction in (Direction.SENDONLY, Direction.SENDRECV)
         receives = section.direction in (Direction.RECVONLY, Direction.SENDRECV)
         kind = sources.get(section.mid)
         if kind is not None and kind.media is section.media and sends:
-            lines, repairable = self._media_lines(section, Direction.RECVONLY)
-            self.sources.append(self._source(section, kind, repairable))
-            return lines
+            body = self._body(section, Direction.RECVONLY)
+            source = self._source(section, kind, body)
+            self.sources.append(source)
+            return body.lines + _encoding_lines(section, source)
         if section.mid in slot_ssrcs and receives:
-            lines, repairable = self._media_lines(section, Direction.SENDONLY)
+            body = self._body(section, Direction.SENDONLY)
             slot = OfferedSlot(
                 mid=section.mid,
                 media=section.media,
                 ssrc=slot_ssrcs[section.mid],
-                rtx_ssrc=slot_rtx_ssrcs.get(section.mid) if repairable else None,
+                rtx_ssrc=slot_rtx_ssrcs.get(section.mid) if body.repairable else None,
+                numbered=HeaderExtension.TRANSPORT_SEQUENCE in body.extensions,
             )
             self.slots.append(slot)
-            return lines + _slot_lines(slot)
-        return self._media_lines(section, Direction.INACTIVE)[0]
+            if slot.media is MediaKind.VIDEO:
+                carries = {agreed.meaning.codec for agreed in body.codecs} - {None}
+                known = frozenset(VideoCodec) if self.decodes is None else self.decodes
+                self.decodes = known & carries
+            return body.lines + _slot_lines(slot)
+        return self._body(section, Direction.INACTIVE).lines
 
-    def _source(self, section: Section, kind: SourceKind, repairable: bool) -> OfferedSource:
+    def _source(self, section: Section, kind: SourceKind, body: _Body) -> OfferedSource:
         name = _NAMES[kind]
-        if not section.ssrcs:
+        encodings = _encodings(section, body)
+        if kind is SourceKind.MICROPHONE:
+            encodings = encodings[:1]
+        if not encodings:
             raise RemoteProtocolError(
-                f"The browser offers its {name} in several qualities at once (simulcast), "
-                "which this bridge cannot take."
-                if section.rids
-                else f"The browser does not say by which SSRC it sends its {name}."
+                f"The browser does not say by which SSRC or MID it sends its {name}."
             )
-        ssrc = section.ssrcs[0]
-        if any(source.kind is kind or source.ssrc == ssrc for source in self.sources):
+        ssrcs = [
+            ssrc for each in encodings for ssrc in (each.ssrc, each.rtx_ssrc) if ssrc is not None
+        ]
+        if any(source.kind is kind for source in self.sources):
             raise RemoteProtocolError(f"The browser offers its {name} twice.")
-        rtx_ssrc = dict(section.rtx_ssrcs).get(ssrc) if repairable else None
-        return OfferedSource(mid=section.mid, kind=kind, ssrc=ssrc, rtx_ssrc=rtx_ssrc)
+        if len(set(ssrcs)) < len(ssrcs) or self.used & set(ssrcs):
+            raise RemoteProtocolError(f"The browser uses an SSRC of its {name} twice.")
+        self.used.update(ssrcs)
+        return OfferedSource(
+            mid=section.mid,
+            kind=kind,
+            encodings=encodings,
+            repairable=body.repairable and _is_told_apart(encodings, body.extensions),
+        )
 
-    def _media_lines(self, section: Section, direction: Direction) -> tuple[list[str], bool]:
-        """The section without its streams, and whether lost packets can be sent again."""
-        codec = self._settle_codec(section)
-        rtx = self._settle_retransmissions(section, codec)
-        formats = f"{codec.number}" if rtx is None else f"{codec.number} {rtx.number}"
+    def _body(self, section: Section, direction: Direction) -> _Body:
+        """The section without its streams."""
+        codecs = self.agreement.codecs_of(section)
+        extensions = self.agreement.extensions_of(section, direction, codecs)
+        meanings = frozenset(each.meaning for each in extensions)
+        formats = " ".join(
+            str(each.number) for agreed in codecs for each in (agreed.codec, agreed.rtx) if each
+        )
         lines = [
             f"m={section.media_name} {self.default.port} {section.protocol} {formats}",
             f"c=IN {_family(self.default)} {self.default.host}",
@@ -199,70 +279,69 @@ class _Settled:
         ]
         if section.rtcp_rsize:
             lines.append("a=rtcp-rsize")
-        counted = False
-        for wire_id, uri in section.extensions:
-            if self._settle_extension(wire_id, uri, direction):
-                lines.append(f"a=extmap:{wire_id} {uri}")
-                counted |= uri == EXTENSION_URIS[HeaderExtension.TRANSPORT_SEQUENCE]
-        if codec.canonical is PayloadType.OPUS:
-            lines.append(f"a=rtpmap:{codec.number} opus/48000/2")
-            lines.append(f"a=fmtp:{codec.number} {_OPUS_PARAMETERS}")
-        else:
-            lines.append(f"a=rtpmap:{codec.number} VP8/90000")
-        feedback = [each for each in _FEEDBACK if each in codec.feedback]
-        if counted and _TRANSPORT_CC in codec.feedback:
-            feedback.append(_TRANSPORT_CC)
-        if rtx is not None:
-            lines.append(f"a=rtpmap:{rtx.number} rtx/{codec.clock_rate}")
-            lines.append(f"a=fmtp:{rtx.number} apt={codec.number}")
-        elif "nack" in feedback:  # without a way to send again there is nothing to ask for
-            feedback.remove("nack")
-        lines += [f"a=rtcp-fb:{codec.number} {each}" for each in feedback]
-        return lines, rtx is not None
+        if section.mixed_extensions and not self.offer.mixed_extensions:
+            lines.append("a=extmap-allow-mixed")
+        lines += map(_extension_line, extensions)
+        for agreed in codecs:
+            lines += _codec_lines(agreed, HeaderExtension.TRANSPORT_SEQUENCE in meanings)
+        return _Body(lines=lines, codecs=codecs, extensions=meanings)
 
-    def _settle_codec(self, section: Section) -> Codec:
-        """The section's payload type, under the same number as in other sections."""
-        assert section.codec is not None  # can_carry has said so
-        wanted = section.codec.canonical
-        assert wanted is not None
-        known = {canonical: number for number, canonical in self.payload_types.items()}
-        for codec in section.codecs:
-            if codec.canonical is wanted and codec.number == known.get(wanted, codec.number):
-                break
-        else:
-            raise RemoteProtocolError(f"The browser numbers {wanted.name} in two ways.")
-        if self.payload_types.setdefault(codec.number, wanted) is not wanted:
-            raise RemoteProtocolError(f"The browser numbers {wanted.name} as another codec.")
-        return codec
 
-    def _settle_retransmissions(self, section: Section, codec: Codec) -> Codec | None:
-        """The type for a video codec's retransmissions, unless another section has it otherwise."""
-        assert codec.canonical is not None
-        wanted = codec.canonical.retransmissions
-        rtx = section.retransmissions_of(codec)
-        if rtx is None or wanted is None or "nack" not in codec.feedback:
-            return None
-        known = {canonical: number for number, canonical in self.payload_types.items()}
-        if known.get(wanted, rtx.number) != rtx.number:
-            return None
-        return rtx if self.payload_types.setdefault(rtx.number, wanted) is wanted else None
+def _encodings(section: Section, body: _Body) -> tuple[OfferedEncoding, ...]:
+    """How the section's streams are known: by what names them most surely."""
+    by_mid = HeaderExtension.MID in body.extensions
+    rids: Sequence[str] = ()
+    if by_mid and HeaderExtension.RID in body.extensions:
+        rids = section.simulcast_rids[:MAX_ENCODINGS] or section.rids[:1]
+    if rids and (section.simulcast_rids or not section.ssrcs):
+        return tuple(OfferedEncoding(ssrc=None, rtx_ssrc=None, rid=rid) for rid in rids)
+    rtx_ssrcs = dict(section.rtx_ssrcs) if body.repairable else {}
+    ssrcs = section.simulcast_ssrcs[:MAX_ENCODINGS] or section.ssrcs[:1]
+    if ssrcs:
+        return tuple(
+            OfferedEncoding(ssrc=ssrc, rtx_ssrc=rtx_ssrcs.get(ssrc), rid=None) for ssrc in ssrcs
+        )
+    return (OfferedEncoding(ssrc=None, rtx_ssrc=None, rid=None),) if by_mid else ()
 
-    def _settle_extension(self, wire_id: int, uri: str, direction: Direction) -> bool:
-        """Whether the section may use this extension."""
-        if wire_id not in _ONE_BYTE_IDS:
-            return False
-        if uri == _MID_URI:
-            # Harmless where we receive: it is read by nobody. We never send it.
-            return direction is Direction.RECVONLY and wire_id not in self.extensions
-        extension = _EXTENSIONS.get(uri)
-        if extension is None:
-            return False
-        if extension is HeaderExtension.TRANSPORT_SEQUENCE and direction is not Direction.RECVONLY:
-            return False  # what we send is not numbered yet
-        known = {canonical: number for number, canonical in self.extensions.items()}
-        if known.get(extension, wire_id) != wire_id:
-            return False
-        return self.extensions.setdefault(wire_id, extension) is extension
+
+def _is_told_apart(
+    encodings: Sequence[OfferedEncoding], extensions: frozenset[HeaderExtension]
+) -> bool:
+    """Whether retransmissions are known to be of which encoding.
+
+    By their SSRC, by the repaired rid, or, where there is one encoding, by the mid alone.
+    """
+    first = encodings[0]
+    if first.ssrc is not None:
+        return any(encoding.rtx_ssrc is not None for encoding in encodings)
+    return first.rid is None or HeaderExtension.REPAIRED_RID in extensions
+
+
+def _encoding_lines(section: Section, source: OfferedSource) -> list[str]:
+    """RFC 8851 §6.3, RFC 8853 §5.3.2: those that we take, in the offer's order."""
+    rids = [encoding.rid for encoding in source.encodings if encoding.rid is not None]
+    lines = [f"a=rid:{rid} recv" for rid in rids]
+    if rids and section.simulcast_rids:
+        lines.append(f"a=simulcast:recv {';'.join(rids)}")
+    return lines
+
+
+def _extension_line(agreed: AgreedExtension) -> str:
+    offered = agreed.offered
+    return f"a=extmap:{offered.wire_id}{_REVERSED.get(offered.direction, '')} {offered.uri}"
+
+
+def _codec_lines(agreed: AgreedCodec, numbered: bool) -> list[str]:
+    codec = agreed.codec
+    channels = f"/{codec.channels}" if codec.channels > 1 else ""
+    lines = [f"a=rtpmap:{codec.number} {codec.encoding}/{codec.clock_rate}{channels}"]
+    if parameters := codec.answered_parameters:
+        lines.append(f"a=fmtp:{codec.number} {parameters}")
+    lines += [f"a=rtcp-fb:{codec.number} {each}" for each in agreed.feedback(numbered=numbered)]
+    if agreed.rtx is not None:
+        lines.append(f"a=rtpmap:{agreed.rtx.number} rtx/{codec.clock_rate}")
+        lines.append(f"a=fmtp:{agreed.rtx.number} apt={codec.number}")
+    return lines
 
 
 def _slot_lines(slot: OfferedSlot) -> list[str]:
@@ -284,20 +363,6 @@ def _rejected(section: Section) -> list[str]:
         f"a=mid:{section.mid}",
         "a=inactive",
     ]
-
-
-def _candidate_lines(candidates: Sequence[Address]) -> list[str]:
-    """RFC 8839 §5.1: host candidates of the one component, the first the most preferred."""
-    lines = []
-    foundations: dict[str, int] = {}
-    for index, address in enumerate(candidates):
-        foundation = foundations.setdefault(address.host, len(foundations) + 1)
-        # RFC 8445 §5.1.2.1: type preference 126 for hosts, component 1.
-        priority = 126 << 24 | (65_535 - index) << 8 | 255
-        lines.append(
-            f"a=candidate:{foundation} 1 udp {priority} {address.host} {address.port} typ host"
-        )
-    return [*lines, "a=end-of-candidates"]
 
 
 def _family(address: Address) -> str:

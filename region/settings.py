@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from region.advertised import parse_advertised
 from relay.errors import SettingsError
 from relay.ids import Region, region_of
 from relay.ports import check_port_numbers
+
+MAX_ADVERTISED = 16
+"""As many addresses as another bridge checks (`region/path.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +29,16 @@ class RegionSettings:
     """The bridge's own: its key, its certificate."""
     listen_host: str = "::"
     media_port: int
-    """UDP: clients' and trunks' media."""
+    """UDP: clients' and trunks' media; TCP: media of clients whose UDP is blocked."""
     relay_port: int
     """TCP: other bridges dial the trunk's TLS here."""
     ops_host: str = "127.0.0.1"
     ops_port: int
     """TCP: `/healthz` and `/metrics`."""
     advertise: tuple[str, ...] = ()
-    """Literal addresses at which others reach this bridge; empty means its interfaces' own."""
+    """Further addresses at which others reach this bridge, as `parse_advertised` takes them."""
+    advertise_interfaces: bool = True
+    """Advertise the addresses of this host's interfaces, too."""
     allow_loopback: bool = False
     """Advertise 127.0.0.1 and ::1 too: for trials on one machine."""
 
@@ -41,8 +47,13 @@ class RegionSettings:
             region_of(self.region)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        check_port_numbers({"--media-port": self.media_port})
-        check_port_numbers({"--relay-port": self.relay_port, "--ops-port": self.ops_port})
+        check_port_numbers(
+            {
+                "--media-port": self.media_port,
+                "--relay-port": self.relay_port,
+                "--ops-port": self.ops_port,
+            }
+        )
         url = urlsplit(self.focus_url)
         if url.scheme != "https" or not url.hostname or url.query or url.fragment:
             raise SettingsError(
@@ -50,10 +61,19 @@ class RegionSettings:
             )
         if self.focus_ca is not None and not self.focus_ca.is_file():
             raise SettingsError(f"--focus-ca {self.focus_ca}: there is no such file")
+        try:
+            ipaddress.ip_address(self.listen_host)
+        except ValueError:
+            raise SettingsError(
+                f"--listen-host {self.listen_host!r} is not an address like ::, 0.0.0.0 or 10.1.0.5"
+            ) from None
         for address in self.advertise:
-            try:
-                ipaddress.ip_address(address)
-            except ValueError:
-                raise SettingsError(
-                    f"--advertise {address!r} is not an address like 203.0.113.7 or 2001:db8::7"
-                ) from None
+            parse_advertised(address)
+        if len(self.advertise) > MAX_ADVERTISED:
+            raise SettingsError(
+                f"--advertise {len(self.advertise)} times is too often: {MAX_ADVERTISED} at most"
+            )
+        if not self.advertise and not self.advertise_interfaces:
+            raise SettingsError(
+                "--no-advertise-interfaces without --advertise: nobody could reach this bridge"
+            )

@@ -1,4 +1,4 @@
-"""A child process that dies with its parent, writes to a log file, and can be awaited in trio.
+"""A child process that dies with its parent, and can be awaited in trio.
 
 Knows nothing of what the child does; who starts it decides about starting it again.
 """
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
@@ -35,19 +36,28 @@ class Child:
     """One run of one command; to be made in the main thread, and stopped by `stop_all`."""
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str]
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path | None,
+        environment: Mapping[str, str],
     ) -> None:
-        """Start it; what it writes is appended to `log`. OSError when it cannot be started."""
+        """Start it; what it writes is appended to `log`, or with None goes where ours does.
+
+        OSError when it cannot be started.
+        """
         self.name = name
         self.log = log
-        with log.open("ab") as output:
-            self._log_start = output.tell()
+        with ExitStack() as stack:
+            output = None if log is None else stack.enter_context(log.open("ab"))
+            self._log_start = 0 if output is None else output.tell()
             # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop it.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=None if output is None else subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
             )
@@ -85,6 +95,8 @@ class Child:
 
         Without a traceback's ornaments; log lines below the level of a warning do not count.
         """
+        if self.log is None:
+            return ""
         with self.log.open("rb") as written:
             written.seek(0, os.SEEK_END)
             written.seek(max(self._log_start, written.tell() - _TAIL_BYTES))

@@ -11,21 +11,24 @@ from pydantic import Field
 
 from relay.codec import Codec
 from relay.ids import (
+    U16,
     U32,
     U64,
     Address,
     BridgeId,
     ConferenceId,
     Generation,
+    Layer,
     ParticipantId,
     Region,
     SourceId,
     SourceKind,
+    VideoCodec,
 )
 
 CONTROL_VERSION = 1
 MAX_CONTROL_BYTES = 4 << 20
-MAX_SDP_CHARS = 200_000
+MAX_SDP_CHARS = 400_000
 HEARTBEAT_S = 1.0
 """A bridge reports this often; three missed ones mean that it is lost."""
 
@@ -130,6 +133,8 @@ class ConferenceState:
     generation: Generation
     seats: tuple[Seat, ...]
     routes: tuple[Route, ...]
+    codec: VideoCodec = VideoCodec.VP8
+    """What its cameras and screens shall be encoded with: everybody can decode it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +154,9 @@ class Allocate:
     participant: ParticipantId
     offer: Sdp
     sources: tuple[MidKind, ...]
+    renews: bool = False
+    """The offer is a later one of the same peer connection: new ICE credentials (a restart,
+    RFC 8445 §2.4), more slots; otherwise it begins another transport."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +165,8 @@ class Allocated:
 
     request: U64
     answer: Sdp
+    decodes: tuple[VideoCodec, ...] | None
+    """What the browser's slots can show; None when it offered no slot for pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +178,47 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that a participant wants to see."""
+
+    source: SourceId
+    height_px: U16
+    """Of the place where it is shown, in its pixels; "height" is the smaller side."""
+    stage: bool = False
+    """It has the participant's attention: it grows before all others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Focus → bridge: the pictures a participant wants, first the most; None leaves it to you."""
+    """Focus → bridge: what a participant looks at; it replaces what was said before."""
 
     conference: ConferenceId
     participant: ParticipantId
-    sources: tuple[SourceId, ...] | None
+    pictures: Annotated[tuple[Picture, ...], Field(max_length=256)] | None
+    """First the most wanted; None leaves the choice to the bridge: everybody, at `height_px`."""
+    last_n: U16 | None = None
+    """At most so many cameras, of those who spoke last before others; None for no limit."""
+    height_px: U16 = 360
+    """Of pictures that are not listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersWanted:
+    """Bridge → focus: what anyone, in any region, wants of a source of one of its participants."""
+
+    conference: ConferenceId
+    participant: ParticipantId
+    kind: SourceKind
+    layers: Annotated[tuple[Layer, ...], Field(max_length=3)]
+    """As in a trunk's demand; none when nobody wants it at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DominantSpeaker:
+    """Bridge → focus: who is speaking in a conference, as its listeners there should see it."""
+
+    conference: ConferenceId
+    participant: ParticipantId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +286,7 @@ class Renewed:
 FromFocus = (
     Challenge | Welcome | Denied | Mesh | ConferenceState | Allocate | View | Release | Renewed
 )
-FromBridge = Hello | Allocated | Refused | Gone | Heartbeat | Renew
+FromBridge = Hello | Allocated | Refused | Gone | LayersWanted | DominantSpeaker | Heartbeat | Renew
 
 FROM_FOCUS: Codec[FromFocus] = Codec(FromFocus, max_bytes=MAX_CONTROL_BYTES)
 FROM_BRIDGE: Codec[FromBridge] = Codec(FromBridge, max_bytes=MAX_CONTROL_BYTES)

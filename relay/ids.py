@@ -52,11 +52,36 @@ class MediaKind(StrEnum):
     VIDEO = "video"
 
 
-class Layer(IntEnum):
-    """The highest layer that somebody wants of a source; NONE means not a single byte."""
+class VideoCodec(StrEnum):
+    """What pictures are encoded with; the names that SDP has, in lower case (RFC 8866 §6.6)."""
 
-    NONE = 0
-    ALL = 1
+    AV1 = "av1"
+    VP9 = "vp9"
+    VP8 = "vp8"
+    H264 = "h264"
+
+    @property
+    def scalable(self) -> bool:
+        """Whether one encoding carries all spatial layers (SVC); with simulcast each has one."""
+        return self in (VideoCodec.AV1, VideoCodec.VP9)
+
+
+SPATIAL_LAYERS = 3
+"""At most: of a 720p picture 180p, 360p and 720p."""
+TEMPORAL_LAYERS = 3
+"""At most: of 30 pictures a second 7.5, 15 and 30."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Layer:
+    """How good a picture is: a spatial layer, and the highest temporal one with it, from 0."""
+
+    spatial: Annotated[int, Field(ge=0, lt=SPATIAL_LAYERS)]
+    temporal: Annotated[int, Field(ge=0, lt=TEMPORAL_LAYERS)]
+
+
+TOP_LAYER = Layer(SPATIAL_LAYERS - 1, TEMPORAL_LAYERS - 1)
+"""All that there is; a microphone's, too, which has no layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain, pairwise
 from typing import Generic, TypeVar, assert_never
 
 from relay.errors import CapacityError, LocalProtocolError, MalformedError, RemoteProtocolError
 from relay.framing import FrameReader, frame
-from relay.ids import BridgeId, ConferenceId, Generation, Layer, SourceId, Ssrc, kind_of
+from relay.ids import BridgeId, ConferenceId, Generation, SourceId, Ssrc, kind_of
 from relay.trunk_messages import (
     MAX_SOURCES,
     MAX_TRUNK_BYTES,
@@ -31,7 +32,7 @@ T = TypeVar("T")
 MAX_CONFERENCES = 4_096
 """That a peer may announce or demand at a time: a bridge of one core serves far fewer."""
 MAX_TRUNK_SOURCES = 16_384
-"""That a peer may announce, and may demand, over all conferences: some 5 MB of memory."""
+"""That a peer may announce, and may demand, over all conferences: some 16 MB of memory."""
 MAX_REASON_CHARS = 500
 
 
@@ -192,7 +193,7 @@ class Link:
         CapacityError when it is more than a peer takes, LocalProtocolError when not open.
         """
         self._require_open()
-        some = (want for want in wanted if want.layer is not Layer.NONE)
+        some = (want for want in wanted if want.layers)
         whole = tuple(sorted(some, key=lambda want: want.source))
         generation = self._sent_wanted.replace(conference, whole)
         if generation is not None:
@@ -261,14 +262,13 @@ class Link:
             self.dropped["announce_stale"] += 1
             return None
         _check_sources([source.source for source in message.sources])
-        ssrcs = {ssrc for source in message.sources for ssrc in (source.ssrc, source.rtx_ssrc)}
-        if len(ssrcs) != 2 * len(message.sources):
-            raise RemoteProtocolError("two announced sources have one SSRC")
+        ssrcs = _ssrcs(message.sources)
+        if len(set(ssrcs)) != len(ssrcs):
+            raise RemoteProtocolError("two announced streams have one SSRC")
         if any(self._ssrc_owners.get(s, message.conference) != message.conference for s in ssrcs):
             raise RemoteProtocolError("an announced SSRC is another conference's")
-        for source in self._sources.of(message.conference):
-            del self._ssrc_owners[source.ssrc]
-            del self._ssrc_owners[source.rtx_ssrc]
+        for ssrc in _ssrcs(self._sources.of(message.conference)):
+            del self._ssrc_owners[ssrc]
         self._ssrc_owners.update(dict.fromkeys(ssrcs, message.conference))
         self._sources.receive(message.conference, message.generation, message.sources)
         return Announced(conference=message.conference, sources=message.sources)
@@ -278,6 +278,9 @@ class Link:
             self.dropped["demand_stale"] += 1
             return None
         _check_sources([want.source for want in message.wanted])
+        for want in message.wanted:
+            if any(low.spatial >= high.spatial for low, high in pairwise(want.layers)):
+                raise RemoteProtocolError("wanted layers do not ascend")
         self._wanted.receive(message.conference, message.generation, message.wanted)
         return Demanded(conference=message.conference, wanted=message.wanted)
 
@@ -327,8 +330,14 @@ def _crossing(announced: _Table[RelayedSource], wanted: _Table[Wanted]) -> int:
     count = 0
     for conference, wants in wanted.by_conference.items():
         offered = {source.source for source in announced.of(conference)}
-        count += sum(want.source in offered for want in wants if want.layer is not Layer.NONE)
+        count += sum(want.source in offered for want in wants)
     return count
+
+
+def _ssrcs(sources: Iterable[RelayedSource]) -> list[Ssrc]:
+    """Of all encodings of all these sources and of their retransmissions, as often as they come."""
+    encodings = chain.from_iterable(source.encodings for source in sources)
+    return [ssrc for encoding in encodings for ssrc in (encoding.ssrc, encoding.rtx_ssrc)]
 
 
 def _check_sources(sources: list[SourceId]) -> None:

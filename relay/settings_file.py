@@ -17,6 +17,7 @@ class Kind(Enum):
 
     TEXT = "a text in quotes"
     NUMBER = "a whole number"
+    COUNT = 'a whole number or "auto"'
     SWITCH = "true or false"
     TEXTS = "a list of texts in quotes"
 
@@ -60,6 +61,8 @@ def _is_of(kind: Kind, value: object) -> bool:
             return isinstance(value, str)
         case Kind.NUMBER:
             return isinstance(value, int) and not isinstance(value, bool)
+        case Kind.COUNT:
+            return value == "auto" or _is_of(Kind.NUMBER, value)
         case Kind.SWITCH:
             return isinstance(value, bool)
         case Kind.TEXTS:

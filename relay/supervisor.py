@@ -39,11 +39,17 @@ class Process:
     command: Sequence[str]
     environment: Callable[[], Mapping[str, str]]
     """Asked at each start: it may hold a secret that is good for one start."""
-    log: Path
+    log: Path | None
+    """Where what it writes is kept; None: it goes where the supervisor's own does."""
     health_url: str
     """Answers 200 when the process does its work."""
     essential: bool
     """Whether all is over when this one is given up."""
+
+    @property
+    def where_it_tells(self) -> str:
+        """Where to read more, for the end of a line about it."""
+        return "(see above)" if self.log is None else f"({self.log})"
 
 
 class Supervisor:
@@ -55,21 +61,16 @@ class Supervisor:
         self._runs: dict[str, tuple[Process, Child]] = {}
         self._given_up: set[str] = set()
 
-    async def start(self, processes: Sequence[Process]) -> None:
-        """Start these side by side; returns when all are healthy, raises as `until` does."""
+    async def launch(self, processes: Sequence[Process]) -> None:
+        """Start these side by side; returns when all answer, healthy or not; raises as `until`."""
         for process in processes:
             self._run(process)
-        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
-            for process in processes:
+        await self._until_each(processes, lambda _: True)
 
-                async def ask(process: Process = process) -> str | None:
-                    try:
-                        answer = await client.get(process.health_url)
-                    except httpx.TransportError:
-                        return f"{process.name} does not answer"
-                    return None if answer.is_success else f"{process.name} is not healthy"
-
-                await self.until(ask)
+    async def start(self, processes: Sequence[Process]) -> None:
+        """Launch these; returns when all are healthy, raises as `until` does."""
+        await self.launch(processes)
+        await self._until_each(processes, lambda answer: answer.is_success)
 
     async def until(self, ask: Callable[[], Awaitable[str | None]]) -> None:
         """Ask for what is missing until that is None.
@@ -97,6 +98,21 @@ class Supervisor:
         """Stop every process, by force after a grace; not to be cancelled."""
         await stop_all([child for _, child in self._runs.values()], grace_s=STOP_GRACE_S)
 
+    async def _until_each(
+        self, processes: Sequence[Process], suffices: Callable[[httpx.Response], bool]
+    ) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
+            for process in processes:
+
+                async def ask(process: Process = process) -> str | None:
+                    try:
+                        answer = await client.get(process.health_url)
+                    except httpx.TransportError:
+                        return f"{process.name} does not answer"
+                    return None if suffices(answer) else f"{process.name} is not healthy"
+
+                await self.until(ask)
+
     def _run(self, process: Process) -> None:
         try:
             child = Child(
@@ -110,9 +126,9 @@ class Supervisor:
         for process, child in self._runs.values():
             if (code := child.code) is not None:
                 words = child.last_words().removeprefix("octomesh: ")
-                raise SettingsError(
-                    f"{process.name} {fate(code)}: {words or 'without a word'} ({process.log})"
-                )
+                if process.log is not None:
+                    words = f": {words or 'without a word'}"
+                raise SettingsError(f"{process.name} {fate(code)}{words} {process.where_it_tells}")
 
     async def _keep(self, process: Process, client: httpx.AsyncClient) -> None:
         failures = 0
@@ -129,7 +145,8 @@ class Supervisor:
             failures = 1 if lived_s >= SETTLED_S else failures + 1
             death = f"{process.name} {fate(code)}"
             if failures > len(RESTART_PAUSES_S):
-                self._give_up(process, f"{death}, {failures} times in a row: {child.last_words()}")
+                words = f": {child.last_words()}".removesuffix(": ")
+                self._give_up(process, f"{death}, {failures} times in a row{words}")
                 return
             pause_s = RESTART_PAUSES_S[failures - 1]
             self._say(f"{death}; starting it again in {pause_s} s")
@@ -160,5 +177,5 @@ class Supervisor:
     def _give_up(self, process: Process, why: str) -> None:
         self._given_up.add(process.name)
         if process.essential or len(self._given_up) == len(self._runs):
-            raise SettingsError(f"{why} ({process.log})")
-        self._say(f"{why}; given up, the others go on ({process.log})")
+            raise SettingsError(f"{why} {process.where_it_tells}")
+        self._say(f"{why}; given up, the others go on {process.where_it_tells}")

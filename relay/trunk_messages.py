@@ -10,7 +10,17 @@ from typing import Annotated
 from pydantic import Field
 
 from relay.codec import Codec
-from relay.ids import U16, Address, BridgeId, ConferenceId, Generation, Layer, SourceId, Ssrc
+from relay.ids import (
+    SPATIAL_LAYERS,
+    U16,
+    Address,
+    BridgeId,
+    ConferenceId,
+    Generation,
+    Layer,
+    SourceId,
+    Ssrc,
+)
 
 TRUNK_VERSION = 1
 TRUNK_VERSIONS = (TRUNK_VERSION,)
@@ -45,14 +55,26 @@ class TrunkHello:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelayedEncoding:
+    """One RTP stream of a source, under link-local SSRCs.
+
+    They are unique among all that the sender announces, and stay while it is announced.
+    """
+
+    ssrc: _Ssrc
+    rtx_ssrc: _Ssrc
+    """Of its retransmissions (RFC 4588)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RelayedSource:
     """A source that the sender can send, and how it will look on this trunk."""
 
     source: _Source
-    ssrc: _Ssrc
-    """Link-local: unique among all that the sender announces, new each time demand resumes."""
-    rtx_ssrc: _Ssrc
-    """Of its retransmissions (RFC 4588), from the same numbers."""
+    encodings: Annotated[
+        tuple[RelayedEncoding, ...], Field(min_length=1, max_length=SPATIAL_LAYERS)
+    ]
+    """With simulcast one for each spatial layer, the lowest first; with SVC one has all of them."""
     origin: _Bridge
     """Where it enters the mesh."""
     hops: Annotated[int, Field(ge=1, le=8)]
@@ -70,10 +92,11 @@ class Announce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A source that somebody behind the sender of this receives."""
+    """What somebody behind the sender of this receives of a source."""
 
     source: _Source
-    layer: Layer
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=SPATIAL_LAYERS)]
+    """The spatial layers that are wanted, ascending, each with the highest temporal one of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

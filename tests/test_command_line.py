@@ -1,6 +1,7 @@
 """The command line: where settings come from, and what an operator's slips look like."""
 
 import json
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,11 @@ import pytest
 import octomesh
 from focus.tokens import TokenLedger
 from octomesh_matrix import rtt_matrix
-from octomesh_up import UpSettings, wanted_ports
-from relay.errors import SettingsError
+from octomesh_up import UpSettings, processes, wanted_ports
+from octomesh_workers import WorkersSettings
+from region.settings import RegionSettings
+from relay.errors import RemoteProtocolError, SettingsError
+from relay.ids import Region, VideoCodec
 from relay.ports import check_free
 from web.certificate import load_web_certificate
 from web.settings import MeshNames
@@ -123,6 +127,9 @@ def test_a_wrong_key_in_the_file_is_one_line_with_the_nearest_right_one(
         (("up", "--media-port", "many"), "'many' is not a valid integer"),
         (("up", "--regions", "frankfurt,Sao Paulo"), "region 'Sao Paulo' is not a name like"),
         (("region", "--focus-url", "https://f"), "Missing option '--region'"),
+        (("region", "--region=eu", "--workers=0"), "'0' is neither auto nor from 1 to 1000"),
+        (("region", "--region=eu", "--workers=many"), "'many' is neither auto nor from 1"),
+        (("token", "--region", "eu", "--state-dir", ".", "--bridges=0"), "0 is not in the range"),
         (("token", "--region", "eu"), "Directory '.octomesh' does not exist"),
         (("token", "--region", "eu", "--state-dir", ".", "--ttl", "1w"), "'1w' is not like 90s"),
         (("--config", "none.toml", "up"), "File 'none.toml' does not exist"),
@@ -145,7 +152,12 @@ REGION = ("region", "--region=eu", "--focus-url=https://meet.example.org")
     [
         ((*REGION, "--focus-url=http://meet"), "--focus-url 'http://meet' is not like https://"),
         ((*REGION, "--advertise=me.example"), "--advertise 'me.example' is not an address like"),
+        ((*REGION, "--advertise=203.0.113.7:0"), "--advertise '203.0.113.7:0': 0 is not a port"),
+        ((*REGION, "--no-advertise-interfaces"), "--no-advertise-interfaces without --advertise"),
+        ((*REGION, "--listen-host=here"), "--listen-host 'here' is not an address like"),
         ((*REGION, "--relay-port=7", "--ops-port=7"), "--ops-port and --relay-port are both 7"),
+        ((*REGION, "--workers=2", "--relay-port=10001"), "2 workers need as many ports of each"),
+        ((*REGION, "--workers=1000", "--ops-port=65000"), "--ops-port 65000 to 65999, for 1000"),
         (("focus", "--certificate=/dev/null"), "--certificate without --certificate-key: give"),
         (("focus", "--certificate-key=/dev/null"), "--certificate-key without --certificate: give"),
         (("focus", "--http-port=8443"), "--http-port and --https-port are both 8443"),
@@ -191,6 +203,75 @@ def test_the_token_comes_from_a_file_or_the_environment_and_is_never_shown(
     assert served[1].advertise == ("2001:db8::7", "203.0.113.7")
     assert "from-" not in repr(served)
     assert run(*REGION, "--token=x")[0] == 2
+
+
+def test_one_bridge_is_one_process_as_ever(run: Run, served: list[Any]) -> None:
+    run(*REGION)
+    run(*REGION, "--workers=1")
+    for settings in served:
+        assert isinstance(settings, RegionSettings)
+        ports = (settings.media_port, settings.relay_port, settings.ops_port)
+        assert ports == (10_000, 10_001, 10_002)
+
+
+def test_several_workers_have_ranges_of_ports_that_do_not_meet(
+    run: Run, served: list[Any], tmp_path: Path
+) -> None:
+    run(*REGION, "--workers=1000")
+    (tmp_path / "octomesh.toml").write_text("[region]\nworkers = 3\nops-port = 20000\n")
+    run("--config", "octomesh.toml", *REGION)
+    most, from_file = served
+    assert isinstance(most, WorkersSettings)
+    assert (most.count, from_file.count) == (1000, 3)
+    last = list(most.workers.values())[-1]
+    assert (last.media_port, last.relay_port, last.ops_port) == (10_999, 11_999, 12_999)
+    assert (from_file.region.relay_port, from_file.region.ops_port) == (11_000, 20_000)
+
+
+def test_automatic_is_a_worker_for_each_core_and_may_be_one(
+    run: Run, served: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    run(*REGION, "--workers=auto")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3, 4})
+    monkeypatch.setenv("OCTOMESH_REGION_WORKERS", "auto")
+    run(*REGION)
+    monkeypatch.delenv("OCTOMESH_REGION_WORKERS")
+    (tmp_path / "octomesh.toml").write_text('[region]\nworkers = "auto"\n')
+    run("--config", "octomesh.toml", *REGION)
+    assert [settings.count for settings in served] == [1, 5, 5]
+    # The ports and directories of one core stay when there are more.
+    assert [settings.region.relay_port for settings in served] == [11_000] * 3
+    assert list(served[0].workers) == ["worker-0"]
+
+
+def test_what_is_advertised_comes_from_everywhere(
+    run: Run, served: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "octomesh.toml").write_text(
+        '[region]\nadvertise = ["203.0.113.7:31000"]\nadvertise-interfaces = false\n'
+    )
+    run("--config", "octomesh.toml", *REGION)
+    monkeypatch.setenv("OCTOMESH_REGION_ADVERTISE", "203.0.113.7 [2001:db8::7]:31000")
+    run(*REGION)
+    run(*REGION, "--advertise=198.51.100.7", "--no-advertise-interfaces")
+    assert [(settings.advertise, settings.advertise_interfaces) for settings in served] == [
+        (("203.0.113.7:31000",), False),
+        (("203.0.113.7", "[2001:db8::7]:31000"), True),
+        (("198.51.100.7",), False),
+    ]
+
+
+def test_a_token_for_a_host_enrols_so_many(run: Run, tmp_path: Path) -> None:
+    arguments = ("token", "--state-dir", str(tmp_path), "--region", "eu", "--bridges", "2")
+    token = run(*arguments)[1].strip()
+    ledger = TokenLedger(tmp_path)
+    for bridge in ("eu-1", "eu-2"):
+        grant = ledger.check_untrusted(token, now=0.0)
+        assert grant.bridge == bridge
+        ledger.spend(grant, now=0.0)
+    with pytest.raises(RemoteProtocolError, match="used for all 2 bridges"):
+        ledger.check_untrusted(token, now=0.0)
 
 
 def test_a_printed_token_enrols_a_bridge_of_its_region_for_as_long_as_asked(
@@ -316,3 +397,81 @@ def test_a_clash_on_the_focus_ops_port_says_what_moves_it(given: tuple[int, ...]
     assert str(caught.value) == (
         f"TCP port 9999 (the focus's ops{use}) is wanted twice: --https-port and --ops-port overlap"
     )
+
+
+TURN = ("--turn-urls=turn:turn.example.org:3478", "--turn-urls=turns:turn.example.org")
+
+
+@pytest.mark.parametrize("command", ["focus", "up"])
+def test_what_meetings_are_like_is_set_the_same_way_for_focus_and_up(
+    run: Run, served: list[Any], tmp_path: Path, command: str
+) -> None:
+    run(command)
+    (tmp_path / "secret").write_text("north\n")
+    options = ("--codecs=av1,vp8", "--last-n=0", "--turn-secret-file=secret", "--turn-ttl=2h")
+    assert run(command, *TURN, *options)[0] == 0
+    (tmp_path / "octomesh.toml").write_text(
+        f'[{command}]\ncodecs = "vp9, vp8"\nlast-n = 7\nturn-urls = ["turn:t"]\n'
+        'turn-secret-file = "secret"\nturn-ttl = "90s"\n'
+    )
+    run("--config", "octomesh.toml", command)
+    plain, flags, file = served
+    assert (plain.codecs, plain.last_n) == (("vp8", "h264"), 25)
+    assert (plain.turn_urls, plain.turn_secret, plain.turn_ttl_s) == ((), None, 86_400)
+    assert (flags.codecs, flags.last_n, flags.turn_ttl_s) == (("av1", "vp8"), None, 7_200)
+    assert flags.turn_urls == ("turn:turn.example.org:3478", "turns:turn.example.org")
+    assert (file.codecs, file.last_n, file.turn_ttl_s) == (("vp9", "vp8"), 7, 90)
+    assert (file.turn_urls, file.turn_secret) == (("turn:t",), "north")
+
+
+@pytest.mark.parametrize("command", ["focus", "up"])
+def test_the_turn_secret_is_no_flag_is_taken_out_of_the_environment_and_is_never_shown(
+    run: Run, served: list[Any], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    variable = f"OCTOMESH_{command.upper()}_TURN_SECRET"
+    monkeypatch.setenv(variable, "from-the-environment")
+    run(command, *TURN)
+    assert served[0].turn_secret == "from-the-environment"
+    assert variable not in os.environ
+    assert "from-" not in repr(served)
+    assert run(command, *TURN, "--turn-secret=north")[0] == 2
+
+
+def test_up_hands_the_focus_its_turn_secret_and_nobody_else(tmp_path: Path) -> None:
+    settings = UpSettings(
+        https_port=9_998,
+        http_port=8_080,
+        media_port=10_000,
+        regions=(Region("eu"),),
+        state_dir=tmp_path,
+        codecs=(VideoCodec.VP9, VideoCodec.VP8),
+        last_n=None,
+        turn_urls=("turn:t",),
+        turn_secret="north",
+    )
+    focus, bridge = processes(settings)
+    assert focus.environment()["OCTOMESH_FOCUS_TURN_SECRET"] == "north"
+    assert "north" not in " ".join([*focus.command, *bridge.command])
+    assert "north" not in bridge.environment().values()
+    assert {"--codecs=vp9,vp8", "--last-n=0", "--turn-urls=turn:t"} <= {*focus.command}
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "complaint"),
+    [
+        ("--codecs=vp10", 2, "there is no codec 'vp10'; there are av1, vp9, vp8, h264"),
+        ("--codecs=", 2, "there is no codec ''"),
+        ("--codecs=vp8,vp8", 2, "a codec stands in the list once at most"),
+        ("--last-n=-1", 2, "-1 is not in the range"),
+        ("--turn-ttl=1y", 2, "'1y' is not like 90s, 10m, 1h or 2d"),
+        ("--turn-secret-file=none", 2, "File 'none' does not exist"),
+        ("--turn-urls=turn:t", 1, "--turn-urls without a secret: give it by --turn-secret-file"),
+        ("--turn-urls=https://t", 1, "--turn-urls: 'https://t' is not like turn:"),
+    ],
+)
+def test_a_wrong_option_of_meetings_is_refused_in_words(
+    run: Run, option: str, code: int, complaint: str
+) -> None:
+    given, out, err = run("focus", option)
+    assert (given, out) == (code, "")
+    assert complaint in err.replace("\n", " ")

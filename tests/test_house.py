@@ -18,17 +18,19 @@ ALLOWED = {
     "focus": {"focus", "relay"},
     "web": {"web", "focus", "relay"},
 }
-OURS = {*ALLOWED, "octomesh", "octomesh_matrix", "octomesh_up", "benchmarks", "tests"}
+COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_up", "octomesh_workers")
+OURS = {*ALLOWED, *COMMAND_LINE, "benchmarks", "tests"}
 
 CORES = [
     *("relay/codec.py", "relay/control.py", "relay/errors.py", "relay/framing.py", "relay/ids.py"),
     *("relay/identity.py", "relay/link.py", "relay/payload.py", "relay/probe.py"),
     *("relay/settings_file.py", "relay/trunk_messages.py"),
-    *("region/conference.py", "region/dtls.py", "region/gcc.py"),
+    *("region/advertised.py", "region/allocation.py", "region/conference.py", "region/dtls.py"),
+    *("region/encodings.py", "region/gcc.py"),
     *("region/ice.py", "region/keyframes.py", "region/loss_bound.py", "region/offer.py"),
-    *("region/path.py", "region/path_measures.py", "region/probing.py", "region/rate_control.py"),
-    *("region/reports.py", "region/rtcp.py", "region/sdp.py", "region/sent.py"),
-    *("region/settings.py", "region/speakers.py", "region/trendline.py", "region/twcc.py"),
+    *("region/path.py", "region/probing.py", "region/rate_control.py", "region/reports.py"),
+    *("region/rtcp.py", "region/sdp.py", "region/settings.py", "region/speakers.py"),
+    "region/wishes.py",
     *("focus/conference.py", "focus/core.py", "focus/events.py", "focus/notices.py"),
     *("focus/offers.py", "focus/placement.py", "focus/registry.py", "focus/routes.py"),
     *("focus/state.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
@@ -64,6 +66,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_the_command_lines_other_files_leave_knowing_all_rooms_to_the_first() -> None:
     assert set(imported(HOUSE / "octomesh_up.py")) & OURS <= {"relay", "focus", "web"}
     assert set(imported(HOUSE / "octomesh_matrix.py")) & OURS <= {"relay"}
+    assert set(imported(HOUSE / "octomesh_workers.py")) & OURS <= {"relay", "region"}
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -88,7 +91,7 @@ def test_what_the_kernel_is_compiled_by_way_of_is_not_installed(
 ) -> None:
     # A copy, with C that Cython made: the build's own list of files, without compiling.
     shutil.copy(HOUSE / "pyproject.toml", tmp_path)
-    for name in ("README.md", "LICENSE", "octomesh.py", "octomesh_matrix.py", "octomesh_up.py"):
+    for name in ("README.md", "LICENSE", *(f"{module}.py" for module in COMMAND_LINE)):
         shutil.copy(HOUSE / name, tmp_path)
     for room in ALLOWED:
         ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")

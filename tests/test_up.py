@@ -5,13 +5,10 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 import trio
 
@@ -19,11 +16,10 @@ from octomesh_up import UpSettings, mesh_gap, wanted_ports
 from relay.errors import SettingsError
 from relay.ids import Region
 from relay.ports import check_free
+from tests.running import POLL_S, Running, open_program
 from web.certificate import CERTIFICATE_FILE
 
-PROGRAM = Path(__file__).resolve().parent.parent / "octomesh.py"
 REGIONS = (Region("sao-paulo"), Region("frankfurt"), Region("singapore"))
-POLL_S = 0.05
 
 
 def settings_on_free_ports(directory: Path) -> UpSettings:
@@ -44,44 +40,15 @@ def settings_on_free_ports(directory: Path) -> UpSettings:
         return settings
 
 
-class Up:
+class Up(Running):
     """One run of `octomesh up`, and every process that it has had."""
 
     def __init__(self, settings: UpSettings, process: trio.Process) -> None:
+        super().__init__(process)
         self.settings = settings
-        self.process = process
-        self.output = ""
-        self.family: dict[int, psutil.Process] = {}
-
-    async def read(self) -> None:
-        assert self.process.stdout is not None
-        async for data in self.process.stdout:
-            self.output += data.decode()
-
-    async def until_says(self, words: str) -> None:
-        while words not in self.output:
-            assert self.process.returncode is None, self.output
-            self.children()
-            await trio.sleep(POLL_S)
-
-    def children(self) -> list[psutil.Process]:
-        living = psutil.Process(self.process.pid).children()
-        self.family |= {child.pid: child for child in living}
-        return living
-
-    async def child(self, name: str) -> psutil.Process:
-        """Its child that has this word among its arguments, as soon as there is one."""
-        while True:
-            for child in self.children():
-                try:
-                    if name in child.cmdline():
-                        return child
-                except psutil.Error:
-                    continue
-            await trio.sleep(POLL_S)
 
     def assert_nothing_is_left(self) -> None:
-        assert [child for child in self.family.values() if child.is_running()] == []
+        assert self.survivors() == []
         check_free(wanted_ports(self.settings))
 
     async def get(self, url: str) -> httpx.Response:
@@ -105,20 +72,13 @@ class Starter:
         self.ups: list[Up] = []
 
     async def start(self) -> Up:
-        process = await trio.lowlevel.open_process(
-            [
-                sys.executable,
-                PROGRAM,
-                "up",
-                f"--https-port={self.settings.https_port}",
-                f"--http-port={self.settings.http_port}",
-                f"--ops-port={self.settings.ops_port}",
-                f"--media-port={self.settings.media_port}",
-                f"--state-dir={self.settings.state_dir}",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        process = await open_program(
+            "up",
+            f"--https-port={self.settings.https_port}",
+            f"--http-port={self.settings.http_port}",
+            f"--ops-port={self.settings.ops_port}",
+            f"--media-port={self.settings.media_port}",
+            f"--state-dir={self.settings.state_dir}",
         )
         up = Up(self.settings, process)
         self.ups.append(up)
@@ -131,19 +91,7 @@ async def starter(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Starte
     starter = Starter(settings_on_free_ports(tmp_path), nursery)
     yield starter
     for up in starter.ups:
-        up.process.terminate()
-        with trio.move_on_after(10, shield=True) as waiting:
-            await up.process.wait()
-        if waiting.cancelled_caught:
-            up.process.kill()
-
-
-async def ended(up: Up, *, within_s: float) -> int:
-    with trio.fail_after(within_s):
-        code = await up.process.wait()
-        while up.process.stdout is not None and not up.output.endswith("\n"):  # noqa: ASYNC110
-            await trio.sleep(POLL_S)
-        return code
+        await up.stop()
 
 
 async def test_up_gets_ready_heals_and_stops_without_a_trace(starter: Starter) -> None:
@@ -170,7 +118,7 @@ async def test_up_gets_ready_heals_and_stops_without_a_trace(starter: Starter) -
 
         up.children()
         up.process.send_signal(signal.SIGTERM)
-        assert await ended(up, within_s=10) == 0, up.output
+        assert await up.ended(within_s=10) == 0, up.output
         up.assert_nothing_is_left()
         for name in ("focus", *REGIONS):
             log = (settings.logs / f"{name}.log").read_text()
@@ -211,7 +159,7 @@ async def test_nothing_outlives_an_up_that_is_killed_and_the_next_is_ready_in_5_
         await second.until_says("Ctrl-C stops it")
         assert trio.current_time() - started_at_s < 5
         second.process.send_signal(signal.SIGINT)
-        assert await ended(second, within_s=10) == 0
+        assert await second.ended(within_s=10) == 0
         second.assert_nothing_is_left()
 
 
@@ -222,7 +170,7 @@ async def test_one_that_dies_at_the_start_is_one_line_and_ends_all(
     with trio.fail_after(60):
         up = await starter.start()
         (await up.child(name)).kill()
-        assert await ended(up, within_s=30) == 1
+        assert await up.ended(within_s=30) == 1
     word = name.removeprefix("--region=")
     *_, last = up.output.splitlines()
     assert last.startswith(f"octomesh: {word} was killed by SIGKILL: ")
@@ -235,7 +183,7 @@ async def test_interrupting_it_while_it_starts_stops_it_cleanly(starter: Starter
         up = await starter.start()
         await up.child("--region=singapore")
         up.process.send_signal(signal.SIGINT)
-        assert await ended(up, within_s=10) == 0
+        assert await up.ended(within_s=10) == 0
     up.assert_nothing_is_left()
 
 
@@ -245,7 +193,7 @@ async def test_a_second_up_on_the_same_state_is_refused(starter: Starter) -> Non
         await first.child("focus")
         starter.settings = settings_on_free_ports(starter.settings.state_dir.parent)
         second = await starter.start()
-        assert await ended(second, within_s=30) == 1
+        assert await second.ended(within_s=30) == 1
         assert second.output == (
             f"octomesh: another octomesh up runs on {starter.settings.state_dir}; "
             "choose another by --state-dir\n"
@@ -260,6 +208,7 @@ async def test_a_second_up_on_the_same_state_is_refused(starter: Starter) -> Non
         (socket.SOCK_STREAM, 1, "--http-port"),
         (socket.SOCK_STREAM, 2, "--ops-port"),
         (socket.SOCK_DGRAM, 20, "--media-port"),
+        (socket.SOCK_STREAM, 20, "--media-port"),
         (socket.SOCK_STREAM, 31, "--media-port"),
     ],
 )
@@ -272,7 +221,7 @@ async def test_a_port_in_use_is_one_line_that_names_the_option(
         if kind is socket.SOCK_STREAM:
             other.listen()
         up = await starter.start()
-        assert await ended(up, within_s=30) == 1
+        assert await up.ended(within_s=30) == 1
     assert re.fullmatch(
         rf"octomesh: (TCP|UDP) port {port}( \(.*\))? is in use; choose another by {option}\n",
         up.output,

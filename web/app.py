@@ -18,10 +18,11 @@ from relay.errors import MalformedError, RemoteProtocolError
 from relay.ids import region_of
 from web.control import serve_bridge
 from web.headers import SecurityHeaders
+from web.ice_servers import TurnServers
 from web.mesh_key import MeshKey
 from web.rooms import room_of
 from web.signalling import Browser
-from web.views import mesh_json, regions_json
+from web.views import mesh_json, regions_json, settings_json
 
 STATIC = Path(__file__).parent / "static"
 MAX_ENROL_BYTES = 64 << 10
@@ -45,7 +46,11 @@ class _RevalidatedFiles(StaticFiles):
 
 
 def create_app(
-    focus: Focus, metrics: CollectorRegistry, mesh_key: MeshKey | None, static: Path = STATIC
+    focus: Focus,
+    metrics: CollectorRegistry,
+    mesh_key: MeshKey | None,
+    turn: TurnServers | None,
+    static: Path = STATIC,
 ) -> FastAPI:
     """The application on that focus; all of it runs on trio.
 
@@ -67,6 +72,11 @@ def create_app(
     @app.get("/api/regions")
     async def regions() -> Response:
         return JSONResponse(regions_json(focus.state), headers=_NO_STORE)
+
+    @app.get("/api/settings")
+    async def settings() -> Response:
+        view = settings_json(focus.state, turn=turn is not None)
+        return JSONResponse(view, headers=_NO_STORE)
 
     @app.get("/api/mesh")
     async def mesh(request: Request) -> Response:
@@ -114,7 +124,7 @@ def create_app(
 
     @app.websocket("/api/signal")
     async def signal(websocket: WebSocket) -> None:
-        await Browser(websocket, focus, malformed.labels("signal")).run()
+        await Browser(websocket, focus, turn, malformed.labels("signal")).run()
 
     @app.api_route("/", methods=_PAGE)
     async def landing() -> Response:

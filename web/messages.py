@@ -8,12 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from relay.control import MAX_SDP_CHARS
 from relay.errors import MalformedError
 
-MAX_SIGNALLING_BYTES = 256 << 10
-"""The largest frame from a browser; an offer with 49 slots is about 60 KiB."""
+MAX_SIGNALLING_BYTES = 640 << 10
+"""The largest frame from a browser: an offer as long as it may be, whose line ends JSON doubles."""
 
 KindName = Literal["microphone", "camera", "screen"]
+CodecName = Literal["av1", "vp9", "vp8", "h264"]
+U16 = Annotated[int, Field(ge=0, le=0xFFFF)]
 
 
 class _Message(BaseModel):
@@ -42,8 +45,10 @@ class Offer(_Message):
 
     type: Literal["offer"] = "offer"
     attempt: Annotated[int, Field(ge=0)]
-    """Counts the browser's transports; the answer repeats it."""
-    sdp: Annotated[str, Field(max_length=200_000)]
+    """Counts the browser's offers; the answer repeats it."""
+    renews: bool = False
+    """It is a later offer of the peer connection that the one before it was of."""
+    sdp: Annotated[str, Field(max_length=MAX_SDP_CHARS)]
     sources: dict[Annotated[str, Field(min_length=1, max_length=16)], KindName] = Field(
         max_length=8
     )
@@ -58,13 +63,23 @@ class Mute(_Message):
     muted: bool
 
 
+class Picture(_Message):
+    """A picture that is wanted, and how high the place is where it is shown."""
+
+    source: Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
+    height_px: U16
+    stage: bool = False
+
+
 class View(_Message):
     """The pictures wanted, the most wanted first; null leaves the choice to the bridge."""
 
     type: Literal["view"] = "view"
-    sources: (
-        Annotated[list[Annotated[int, Field(ge=0, le=0xFFFFFFFF)]], Field(max_length=256)] | None
-    )
+    pictures: Annotated[list[Picture], Field(max_length=256)] | None
+    last_n: U16 | None = None
+    """At most so many cameras; null for as many as the server gives."""
+    height_px: U16 = 360
+    """Of pictures that are not listed."""
 
 
 class Leave(_Message):
@@ -97,6 +112,14 @@ class Person(_Message):
     sources: list[Source]
 
 
+class IceServer(_Message):
+    """As browsers take it: an `RTCIceServer` (W3C WebRTC §4.2.3)."""
+
+    urls: list[str]
+    username: str
+    credential: Annotated[str, Field(repr=False)]
+
+
 class Joined(_Message):
     """The answer to `join`: you are in, here is everybody else."""
 
@@ -104,6 +127,8 @@ class Joined(_Message):
     room: str
     you: Person
     people: list[Person]
+    codec: CodecName
+    ice_servers: list[IceServer]
 
 
 class Answer(_Message):
@@ -126,6 +151,35 @@ class PersonLeft(_Message):
 
     type: Literal["left"] = "left"
     id: int
+
+
+class CodecChanged(_Message):
+    """Cameras and screens are to be encoded with this from now on."""
+
+    type: Literal["codec"] = "codec"
+    codec: CodecName
+
+
+class Layer(_Message):
+    """A spatial layer, and the highest temporal one that is wanted with it; both from 0."""
+
+    spatial: int
+    temporal: int
+
+
+class LayersChanged(_Message):
+    """What anyone wants of one of your sources: the spatial layers, ascending; empty is nothing."""
+
+    type: Literal["layers"] = "layers"
+    kind: KindName
+    layers: list[Layer]
+
+
+class SpeakerChanged(_Message):
+    """Who is speaking; null for nobody."""
+
+    type: Literal["speaker"] = "speaker"
+    id: int | None
 
 
 class Moved(_Message):
@@ -153,9 +207,21 @@ class Error(_Message):
     code: ErrorCode
     message: str
     fatal: bool
+    attempt: int | None = None
+    """Of the offer that came to nothing."""
 
 
-ToBrowser = Joined | Answer | PersonChanged | PersonLeft | Moved | Error
+ToBrowser = (
+    Joined
+    | Answer
+    | PersonChanged
+    | PersonLeft
+    | CodecChanged
+    | LayersChanged
+    | SpeakerChanged
+    | Moved
+    | Error
+)
 
 _FROM_BROWSER: TypeAdapter[Join | Offer | Mute | View | Leave] = TypeAdapter(FromBrowser)
 

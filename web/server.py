@@ -21,7 +21,7 @@ from web.mesh_key import MeshKey
 from web.settings import MeshNames, WebSettings
 
 MAX_FRAME_BYTES = 1 << 20
-"""On both WebSockets; the largest is a bridge's answer, 200,000 characters of SDP."""
+"""On both WebSockets; the largest is a bridge's answer, 400,000 characters of SDP."""
 PING_S = 5.0
 PEER_TIMEOUT_MS = 8_000
 """A TCP peer that acknowledges nothing, or takes nothing, for so long is gone (RFC 5482)."""
@@ -53,7 +53,7 @@ async def run(
     )
     check_free([ops])
     metrics = CollectorRegistry()
-    focus = Focus(settings.state_dir, metrics)
+    focus = Focus(settings.state_dir, metrics, settings.codecs, settings.last_n)
     mesh_key = MeshKey(settings.state_dir) if settings.mesh_names is MeshNames.KEY else None
     if settings.certificate and settings.certificate_key:
         certificate = given_web_certificate(settings.certificate, settings.certificate_key)
@@ -87,7 +87,8 @@ async def run(
     async with trio.open_nursery() as nursery:
         await nursery.start(focus.run)
         ops_port = await nursery.start(_serve_ops, settings, focus, metrics)
-        await nursery.start(_serve_web, create_app(focus, metrics, mesh_key), config)
+        app = create_app(focus, metrics, mesh_key, settings.turn)
+        await nursery.start(_serve_web, app, config)
         log.info("web-up", https_port=https_port, http_port=http_port, ops_port=ops_port)
         task_status.started(
             Listening(https_port=https_port, http_port=http_port, ops_port=ops_port)

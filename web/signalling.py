@@ -1,5 +1,6 @@
 """One browser's signalling WebSocket, from upgrade to close; `web/PROTOCOL.md` tells the order."""
 
+import time
 from typing import assert_never
 
 import structlog
@@ -7,14 +8,18 @@ import trio
 from prometheus_client import Counter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from focus import notices
 from focus.placement import Wish
 from focus.service import Focus
 from focus.session import Session
+from relay.control import Picture
 from relay.errors import MalformedError, RemoteProtocolError
 from relay.ids import Region, SourceId
+from web.ice_servers import TurnServers
 from web.messages import (
     MAX_SIGNALLING_BYTES,
     Error,
+    IceServer,
     Join,
     Leave,
     Mute,
@@ -29,6 +34,9 @@ from web.translation import display_name_of, kind_of, to_browser
 
 MESSAGES_PER_S = 50.0
 MESSAGE_BURST = 100
+PLANS_PER_S = 5.0
+PLAN_BURST = 25
+"""Offers and views make a bridge plan anew who gets what: they are taken more slowly."""
 MAX_BAD_REQUESTS = 3
 """A program that is wrong so often will not get it right; the last one closes the socket."""
 
@@ -48,11 +56,15 @@ class Browser:
     A browser that sends too fast is read more slowly; one that does not read is cut off.
     """
 
-    def __init__(self, websocket: WebSocket, focus: Focus, malformed: Counter) -> None:
+    def __init__(
+        self, websocket: WebSocket, focus: Focus, turn: TurnServers | None, malformed: Counter
+    ) -> None:
         self._websocket = websocket
         self._focus = focus
+        self._turn = turn
         self._malformed = malformed
-        self._bucket = TokenBucket(MESSAGES_PER_S, MESSAGE_BURST)
+        self._messages = TokenBucket(MESSAGES_PER_S, MESSAGE_BURST)
+        self._plans = TokenBucket(PLANS_PER_S, PLAN_BURST)
         self._bad_requests = 0
         self._sending = trio.Lock()
 
@@ -69,9 +81,7 @@ class Browser:
         try:
             while True:
                 text = await self._receive()
-                wait_s = self._bucket.take(trio.current_time())
-                if wait_s > 0:
-                    await trio.sleep(wait_s)
+                await _pay(self._messages)
                 if len(text) > MAX_SIGNALLING_BYTES:
                     self._malformed.inc()
                     await self._close(_TOO_BIG)
@@ -82,6 +92,8 @@ class Browser:
                         session.close()
                         await self._close(_NORMAL)
                         return
+                    if isinstance(message, Offer | View):
+                        await _pay(self._plans)
                     self._take(message, session)
                 except (MalformedError, RemoteProtocolError) as error:
                     if not await self._complain(str(error)):
@@ -101,13 +113,21 @@ class Browser:
                     rtts_ms={Region(measured): rtt_ms for measured, rtt_ms in rtts_ms.items()},
                 )
                 session.join(conference, shown, wish)
-            case Offer(attempt=attempt, sdp=sdp, sources=sources):
+            case Offer(attempt=attempt, renews=renews, sdp=sdp, sources=sources):
                 kinds = {mid: kind_of(kind) for mid, kind in sources.items()}
-                session.offer(attempt, sdp, kinds)
+                session.offer(attempt, sdp, kinds, renews=renews)
             case Mute(kind=kind, muted=muted):
                 session.mute(kind_of(kind), muted=muted)
-            case View(sources=wanted):
-                session.view(None if wanted is None else tuple(SourceId(one) for one in wanted))
+            case View(pictures=wanted, last_n=last_n, height_px=height_px):
+                pictures = (
+                    None
+                    if wanted is None
+                    else tuple(
+                        Picture(source=SourceId(it.source), height_px=it.height_px, stage=it.stage)
+                        for it in wanted
+                    )
+                )
+                session.view(pictures, last_n, height_px)
             case _:
                 assert_never(message)
 
@@ -115,7 +135,7 @@ class Browser:
         """Passes notices on; ends the connection when they end or one is final."""
         try:
             async for notice in session.notices:
-                message = to_browser(notice)
+                message = to_browser(notice, self._ice_servers(notice))
                 await self._send(message)
                 if isinstance(message, Error) and message.fatal:
                     break
@@ -123,6 +143,11 @@ class Browser:
         except BrowserGone:
             pass
         scope.cancel()
+
+    def _ice_servers(self, notice: notices.Notice) -> tuple[IceServer, ...]:
+        if self._turn is None or not isinstance(notice, notices.Joined):
+            return ()
+        return (self._turn.for_participant(notice.you.participant, time.time()),)
 
     async def _complain(self, reason: str) -> bool:
         """Tells the browser what was wrong with its message; False when that was the last."""
@@ -159,3 +184,10 @@ class Browser:
                 await self._websocket.close(code)
         except (WebSocketDisconnect, RuntimeError):
             raise BrowserGone from None
+
+
+async def _pay(bucket: TokenBucket) -> None:
+    """Takes a token, and waits until it is paid for."""
+    wait_s = bucket.take(trio.current_time())
+    if wait_s > 0:
+        await trio.sleep(wait_s)

@@ -1,13 +1,14 @@
 """Between the focus's words and the browser's: notices and kinds as `web/messages.py` has them."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import assert_never
 
 from focus import notices
 from relay.control import SourceState
-from relay.ids import ParticipantId, SourceKind, source_id
+from relay.ids import ParticipantId, SourceKind, VideoCodec, source_id
 from web import messages
-from web.messages import KindName
+from web.messages import CodecName, KindName
 
 _KIND_OF: dict[KindName, SourceKind] = {
     "microphone": SourceKind.MICROPHONE,
@@ -15,6 +16,13 @@ _KIND_OF: dict[KindName, SourceKind] = {
     "screen": SourceKind.SCREEN,
 }
 _NAME_OF = {kind: name for name, kind in _KIND_OF.items()}
+
+_CODEC_NAME_OF: dict[VideoCodec, CodecName] = {
+    VideoCodec.AV1: "av1",
+    VideoCodec.VP9: "vp9",
+    VideoCodec.VP8: "vp8",
+    VideoCodec.H264: "h264",
+}
 
 _CODE_OF: dict[notices.FailureCode, messages.ErrorCode] = {
     notices.FailureCode.BAD_REQUEST: "bad-request",
@@ -51,12 +59,18 @@ def display_name_of(text: str) -> str:
     return name
 
 
-def to_browser(notice: notices.Notice) -> messages.ToBrowser:
-    """The message that tells a browser this."""
+def to_browser(
+    notice: notices.Notice, ice_servers: Sequence[messages.IceServer]
+) -> messages.ToBrowser:
+    """The message that tells a browser this; a newcomer also the TURN servers it may use."""
     match notice:
-        case notices.Joined(conference=conference, you=you, people=people):
+        case notices.Joined(conference=conference, you=you, people=people, codec=codec):
             return messages.Joined(
-                room=conference, you=_person(you), people=[_person(one) for one in people]
+                room=conference,
+                you=_person(you),
+                people=[_person(one) for one in people],
+                codec=_CODEC_NAME_OF[codec],
+                ice_servers=list(ice_servers),
             )
         case notices.Answer(attempt=attempt, sdp=sdp):
             return messages.Answer(attempt=attempt, sdp=sdp)
@@ -64,10 +78,21 @@ def to_browser(notice: notices.Notice) -> messages.ToBrowser:
             return messages.PersonChanged(person=_person(person))
         case notices.PersonLeft(participant=participant):
             return messages.PersonLeft(id=participant)
+        case notices.CodecChanged(codec=codec):
+            return messages.CodecChanged(codec=_CODEC_NAME_OF[codec])
+        case notices.LayersChanged(kind=kind, layers=layers):
+            return messages.LayersChanged(
+                kind=_NAME_OF[kind],
+                layers=[messages.Layer(spatial=it.spatial, temporal=it.temporal) for it in layers],
+            )
+        case notices.SpeakerChanged(participant=speaker):
+            return messages.SpeakerChanged(id=speaker)
         case notices.Moved(region=region, bridge=bridge):
             return messages.Moved(region=region, bridge=bridge)
-        case notices.Failed(code=code, message=message):
-            return messages.Error(code=_CODE_OF[code], message=message, fatal=code in _FATAL)
+        case notices.Failed(code=code, message=message, attempt=attempt):
+            return messages.Error(
+                code=_CODE_OF[code], message=message, fatal=code in _FATAL, attempt=attempt
+            )
         case _:
             assert_never(notice)
 

@@ -1,7 +1,8 @@
-"""The focus's state as JSON, for RTT measurement and the mesh page; figures are the bridges'."""
+"""The focus's state as JSON, for browsers and the mesh page; figures are the bridges'."""
 
 from typing import Any
 
+from focus.codecs import LAST_RESORT
 from focus.conference import Conference, Member
 from focus.registry import Bridge
 from focus.state import State
@@ -26,6 +27,16 @@ def regions_json(state: State) -> list[Json]:
             }
         )
     return [{"region": region, "bridges": regions[region]} for region in sorted(regions)]
+
+
+def settings_json(state: State, *, turn: bool) -> Json:
+    """What a browser has to know before it joins; `turn` is whether it will be given servers."""
+    codecs = dict.fromkeys((*state.codecs, LAST_RESORT))
+    return {
+        "turn": turn,
+        "last_n": state.last_n,
+        "codecs": [codec.value for codec in codecs],
+    }
 
 
 def mesh_json(state: State, now: float, *, names: bool) -> Json:

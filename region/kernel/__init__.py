@@ -5,8 +5,9 @@ the oracle that tests hold the rewrite to.
 """
 
 from region.kernel.pump import DTLS, NO_TRANSPORT, RTCP, STUN, Datagram, Pump
+from region.kernel.report import PathReport
 from region.kernel.tables import NO_STREAM, EgressStats, StreamStats
-from region.kernel.transports import TransportStats, pack_address, unpack_address
+from region.kernel.transports import TransportStats, is_tcp, pack_address, unpack_address
 
 __all__ = [
     "DTLS",
@@ -16,9 +17,11 @@ __all__ = [
     "STUN",
     "Datagram",
     "EgressStats",
+    "PathReport",
     "Pump",
     "StreamStats",
     "TransportStats",
+    "is_tcp",
     "pack_address",
     "unpack_address",
 ]

@@ -114,7 +114,7 @@ cdef inline bint has_seen(const Consent *consent, const uint8_t *transaction) no
 cdef inline int write_consent(
     const Consent *consent, const uint8_t *request, const uint8_t *address, uint8_t *out
 ) noexcept nogil:
-    """The success response to a request from `address` (18 bytes packed); its length."""
+    """The success response to a request from `address` (packed); its length."""
     cdef int size, at, i
     cdef const uint8_t *host = address
     cdef bint v4 = load32(address) == 0 and load32(address + 4) == 0 and load32(address + 8) == 0xFFFF

@@ -6,18 +6,26 @@ from libc.string cimport memcmp, memcpy, memset
 
 from region.kernel.arrivals cimport Arrivals
 from region.kernel.consent cimport Consent
+from region.kernel.descriptor cimport Structure
+from region.kernel.frames cimport Frames
 from region.kernel.history cimport EPOCHS, Epoch, History, Sent
+from region.kernel.path cimport Path
 from region.kernel.repair cimport Gaps
-from region.kernel.system cimport aligned_alloc, socket_address, socklen_t
+from region.kernel.system cimport aligned_alloc, socket_address
 
 cdef enum:
     LINE_BYTES = 64  # a cache line's
-    ADDRESS_BYTES = 18
+    ADDRESS_BYTES = 19
+    PROTOCOL = 18  # of an address: where it says 1 for TCP
     KEY_BYTES = 24
     MAX_ADDRESSES = 8  # of one transport: interfaces × address families of one browser
     MAX_RTCP_SSRCS = 16  # of one transport: libsrtp keeps a context for each, so they are bounded
     NONE = 0xFFFFFFFF
     RETRANSMISSIONS = 0x80000000  # in `by_ssrc`, beside a stream's handle
+    MAX_NAME = 16  # bytes of a MID or RID
+    MAX_UNNAMED = 16  # streams of one transport whose SSRCs are to be learnt
+    SHIFTS = 32  # changes of an egress's numbering that are remembered
+    LAYERS = 9  # spatial × temporal, as counted
 
 cdef struct Key:
     uint8_t bytes[KEY_BYTES]
@@ -40,13 +48,34 @@ cdef enum:
 # packets other work has pushed both out: what it needs stands first, and entries begin on a
 # line of their own.
 
+cdef struct Egress
+
+cdef struct Probe:
+    # Padding that measures a rate: so much, spread evenly.
+    int64_t next_ns
+    double ns_a_byte
+    Egress *egress  # that sends it; NULL when that is gone
+    int left_bytes, left_packets
+    uint16_t cluster
+    uint8_t back  # packets behind its last that is repeated next
+    uint8_t listed  # in the pump's list
+
+cdef struct Shift:
+    # How an egress renumbers a stream, from one incoming packet on.
+    uint16_t first
+    uint16_t sequence_offset
+    uint16_t picture_offset
+
 cdef struct Transport:
     void *srtp_out
     uint64_t packets_out, bytes_out
     socket_address to
-    socklen_t to_length  # 0 until an address is selected
-    void *srtp_in
+    uint8_t to_length  # 0 until an address is selected
+    uint8_t number_id  # of the transport-wide sequence number on what is sent, 0 for none
+    uint16_t connection  # of the selected address, plus 1; 0 for UDP
+    Path *path  # NULL where the receiver gives no transport-wide feedback
     # ---- a cache line
+    void *srtp_in
     uint64_t packets_in, bytes_in
     int64_t last_ns
     uint8_t selected[ADDRESS_BYTES]
@@ -59,6 +88,9 @@ cdef struct Transport:
     Consent *consent  # NULL while Python answers all checks
     int64_t consent_ns  # when the pump last answered one
     int64_t rtt_ns  # when to ask again for what is missing
+    uint32_t unnamed[MAX_UNNAMED]  # streams that wait for their SSRC, or their retransmissions'
+    int unnamed_count
+    Probe probe
     uint8_t canonical_payload[128]  # by wire payload type; NO_PAYLOAD where unknown
     uint8_t wire_payload[128]
     uint8_t canonical_extension[256]  # 0 where unknown
@@ -70,30 +102,40 @@ cdef struct Egress:
     uint32_t stream  # what it carries
     uint32_t wanted  # what it shall carry
     uint32_t timestamp_offset, last_timestamp
-    uint16_t sequence_offset, switch_sequence, last_sequence
+    uint16_t sequence_offset, last_sequence
+    uint16_t picture_offset, last_picture
+    uint16_t newest  # incoming sequence number
+    uint8_t base_offset, last_base
     uint8_t video, trunk, started
-    uint8_t behind_switch  # packets from before the switch could still come
+    uint8_t numbered  # transport-wide, for the receiver's feedback
+    uint8_t shift_count, shift_at
+    uint8_t spatial, temporal  # limits that are set
+    uint8_t temporal_now  # of VP8: the limit since the last place where it could change
     uint8_t epoch  # the present one's number
     int64_t last_ns
-    uint64_t packets
     # ---- a cache line
-    uint64_t bytes
+    uint64_t packets, bytes
     Sent *sent  # by sequence number modulo SENT_PACKETS; NULL before the first
     uint32_t rtx_ssrc  # 0 where the receiver takes no retransmissions
     uint16_t rtx_sequence
     uint16_t credit  # packets that may be sent again now
+    uint16_t dropped_picture  # the newest that was left out
+    uint8_t dropping  # whether there is such
+    Frames *frames  # NULL until it carries what has a dependency descriptor
     Epoch epochs[EPOCHS]
+    Shift shifts[SHIFTS]
 
 cdef struct Stream:
     bint video
     bint started
     uint32_t transport
-    uint32_t ssrc
+    uint32_t ssrc  # 0 until it is learnt
     uint32_t csrc
     uint32_t clock_rate
     Egress **egress  # those that carry it or wait for it
     uint32_t egresses, egress_room
     uint64_t packets, bytes
+    uint64_t layer_bytes[LAYERS]
     uint32_t highest, base  # extended sequence numbers
     uint32_t last_timestamp
     int64_t last_ns
@@ -101,9 +143,15 @@ cdef struct Stream:
     uint32_t jitter_16  # RFC 3550 A.8, times 16
     uint32_t level_16  # RFC 6464, −dBov times 16, averaged
     uint64_t serial  # no other stream ever has it
-    uint32_t rtx_ssrc  # 0 where its sender retransmits nothing
+    uint32_t rtx_ssrc  # 0 until it is known
+    uint8_t payload  # the last packet's, canonical
+    bint repairable  # its sender retransmits
     bint kept  # in `history`, for somebody may ask for it again
     bint gappy  # in the pump's list
+    Structure *structure  # NULL before the first dependency structure
+    uint8_t mid[MAX_NAME]
+    uint8_t rid[MAX_NAME]
+    uint8_t mid_length, rid_length  # 0 where it is known by its SSRC from the first
     History history
     Gaps gaps
 

@@ -1,19 +1,26 @@
-"""How a stream is observed, and how an egress goes from one stream to another."""
+"""How a stream is observed, and how an egress goes from one stream to another.
+
+An egress numbers what it passes without gaps: each packet that it leaves out moves the numbers of
+those behind it, and what comes late gets the number that was left for it.
+"""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, realloc
 
-from region.kernel.entries cimport Egress, Stream
+from region.kernel.descriptor cimport Frame
+from region.kernel.entries cimport SHIFTS, Egress, Shift, Stream
+from region.kernel.frames cimport Frames, frame_passes, frames_begin, frames_end
 from region.kernel.history cimport EPOCHS, SENT_PACKETS, Sent
+from region.kernel.picture cimport TOP_SPATIAL, TOP_TEMPORAL, Picture
 from region.kernel.repair cimport gaps_fill, gaps_open
-from region.kernel.wire cimport Rtp
+from region.kernel.wire cimport Header, Rtp
 
 cdef enum:
     # Extended sequence numbers are kept one cycle up, so that packets from before the first
     # stay above zero.
     FIRST_CYCLE = 0x10000
-    # Packets after a switch in which an older one may still arrive.
-    SWITCH_MEMORY = 1024
+    # Packets behind a switch or a packet that was left out in which an older one may arrive.
+    SHIFT_MEMORY = 1024
     # Half of what was sent may be sent again, so many packets at a time.
     MAX_CREDIT = 128
 
@@ -34,11 +41,11 @@ cdef inline bint observe(
         ahead = <int16_t>(rtp.sequence - <uint16_t>stream.highest)
         if ahead > 0:
             stream.highest += ahead
-            if ahead > 1 and stream.rtx_ssrc:
+            if ahead > 1 and stream.repairable:
                 gaps_open(
                     &stream.gaps, <uint16_t>(rtp.sequence - ahead + 1), ahead - 1, now_ns
                 )
-        elif stream.rtx_ssrc and not restored and not gaps_fill(&stream.gaps, rtp.sequence):
+        elif stream.repairable and not restored and not gaps_fill(&stream.gaps, rtp.sequence):
             return False  # its retransmission was faster, or it comes too late for anybody
         difference = <int32_t>(<uint32_t>transit - <uint32_t>stream.transit_ticks)
         if difference < 0:
@@ -59,39 +66,156 @@ cdef inline bint observe(
 
 
 cdef inline void begin(
-    Egress *egress, const Rtp *rtp, const Stream *stream, int64_t now_ns
+    Egress *egress, const Rtp *rtp, const Picture *picture, const Frame *frame,
+    const Stream *stream, int64_t now_ns,
 ) noexcept nogil:
-    """Join a source to what the receiver got so far: the next sequence number, a time that fits."""
+    """Join a source to what the receiver got so far: the next numbers, a time that fits.
+
+    `frame` is NULL where the packet has no dependency descriptor.
+    """
     cdef int64_t elapsed
-    if egress.started and not egress.trunk:
+    if egress.started:
         elapsed = (now_ns - egress.last_ns) // 1000 * stream.clock_rate // 1_000_000
         if elapsed < 1:
             elapsed = 1
         egress.sequence_offset = <uint16_t>(egress.last_sequence + 1 - rtp.sequence)
         egress.timestamp_offset = <uint32_t>(egress.last_timestamp + elapsed) - rtp.timestamp
-    egress.switch_sequence = rtp.sequence
-    egress.behind_switch = True
+        egress.picture_offset = <uint16_t>(egress.last_picture + 1 - picture.id)
+        egress.base_offset = <uint8_t>(egress.last_base + 1 - picture.base)
+    egress.newest = <uint16_t>(rtp.sequence - 1)
+    egress.dropping = False
+    egress.temporal_now = egress.temporal
+    egress.shift_count = 0
+    shift(egress, rtp.sequence)
+    if egress.frames != NULL:
+        frames_end(egress.frames)
     egress.epoch += 1
     egress.epochs[egress.epoch % EPOCHS].number = egress.epoch
     egress.epochs[egress.epoch % EPOCHS].stream = egress.stream
     egress.epochs[egress.epoch % EPOCHS].serial = stream.serial
     egress.epochs[egress.epoch % EPOCHS].timestamp_offset = egress.timestamp_offset
+    egress.epochs[egress.epoch % EPOCHS].base_offset = egress.base_offset
+    egress.epochs[egress.epoch % EPOCHS].frame_offset = 0
+    if frame != NULL:
+        join_frames(egress, frame)
 
 
-cdef inline void remember(Egress *egress, uint16_t sequence, uint16_t origin) noexcept nogil:
-    """Note under which number a packet left, should the receiver ask for it again."""
+cdef inline void join_frames(Egress *egress, const Frame *frame) noexcept nogil:
+    """The source's first frame with a dependency descriptor, which need not be its first."""
+    if egress.frames == NULL:
+        egress.frames = <Frames *>calloc(1, sizeof(Frames))
+    if egress.frames != NULL:
+        frames_begin(egress.frames, frame.number)
+        egress.epochs[egress.epoch % EPOCHS].frame_offset = egress.frames.number_offset
+
+
+cdef inline void shift(Egress *egress, uint16_t first) noexcept nogil:
+    """From `first` on the egress renumbers as it does now."""
+    cdef Shift *newest = &egress.shifts[egress.shift_at]
+    if egress.shift_count == 0 or <uint16_t>(newest.first + 1) != first:
+        egress.shift_at = <uint8_t>((egress.shift_at + 1) % SHIFTS)
+        newest = &egress.shifts[egress.shift_at]
+        if egress.shift_count < SHIFTS:
+            egress.shift_count += 1
+    newest.first = first
+    newest.sequence_offset = egress.sequence_offset
+    newest.picture_offset = egress.picture_offset
+
+
+cdef inline const Shift *shift_of(const Egress *egress, uint16_t sequence) noexcept nogil:
+    """The renumbering of a packet that comes late; NULL when nobody remembers it."""
+    cdef int i
+    cdef const Shift *found
+    for i in range(egress.shift_count):
+        found = &egress.shifts[(egress.shift_at + SHIFTS - i) % SHIFTS]
+        if <int16_t>(sequence - found.first) >= 0:
+            return found
+    return NULL
+
+
+cdef inline bint layers_pass(
+    Egress *egress, const Rtp *rtp, const Picture *picture, const Frame *frame,
+    const Stream *stream,
+) noexcept nogil:
+    """Whether the packet is of a layer that the receiver shall get."""
+    if frame != NULL:
+        if egress.frames == NULL or not egress.frames.begun:
+            join_frames(egress, frame)
+        if egress.frames == NULL:
+            return True  # no memory: the receiver gets more than it needs
+        return frame_passes(
+            egress.frames, stream.structure, frame, egress.spatial, egress.temporal
+        )
+    if not picture.layered:
+        return True
+    if (
+        egress.temporal_now != egress.temporal and picture.begins
+        and <int16_t>(rtp.sequence - egress.newest) > 0
+        and (
+            egress.temporal < egress.temporal_now or picture.sync or picture.keyframe
+        )
+    ):
+        egress.temporal_now = egress.temporal
+    return picture.temporal <= egress.temporal_now or egress.temporal_now >= TOP_TEMPORAL
+
+
+cdef inline bint number(
+    Egress *egress, const Rtp *rtp, const Picture *picture, bint passes,
+    uint16_t *sequence_offset, uint16_t *picture_offset,
+) noexcept nogil:
+    """How the packet is renumbered; False when it is not to be sent."""
+    cdef const Shift *late
+    sequence_offset[0] = egress.sequence_offset
+    picture_offset[0] = egress.picture_offset
+    if <int16_t>(rtp.sequence - egress.newest) <= 0:
+        if not passes or egress.shift_count == 0:
+            return passes
+        late = shift_of(egress, rtp.sequence)
+        if late == NULL:
+            return False
+        sequence_offset[0] = late.sequence_offset
+        picture_offset[0] = late.picture_offset
+        return True
+    egress.newest = rtp.sequence
+    if (
+        egress.shift_count
+        and <int16_t>(rtp.sequence - egress.shifts[egress.shift_at].first) > SHIFT_MEMORY
+    ):
+        egress.shift_count = 0
+    if passes:
+        if picture.id_bytes and picture.id != egress.dropped_picture:
+            egress.dropping = False
+        return True
+    if egress.shift_count == 0:
+        shift(egress, <uint16_t>(rtp.sequence - SHIFT_MEMORY))
+    egress.sequence_offset -= 1
+    if picture.id_bytes and not (egress.dropping and egress.dropped_picture == picture.id):
+        egress.picture_offset -= 1
+        egress.dropped_picture = picture.id
+        egress.dropping = True
+    shift(egress, <uint16_t>(rtp.sequence + 1))
+    return False
+
+
+cdef inline void remember(
+    Egress *egress, uint16_t origin, uint16_t picture_offset, const Header *header
+) noexcept nogil:
+    """Note how a packet left, should the receiver ask for it again."""
     cdef Sent *sent
     if egress.sent == NULL:
         egress.sent = <Sent *>calloc(SENT_PACKETS, sizeof(Sent))
         if egress.sent == NULL:
             return
-    sent = &egress.sent[sequence % SENT_PACKETS]
-    sent.sequence = sequence
+    sent = &egress.sent[header.sequence % SENT_PACKETS]
+    sent.sequence = header.sequence
     sent.origin = origin
+    sent.picture_offset = picture_offset
+    sent.marker = header.marker
+    sent.described = header.described
     sent.resent_ms = 0
     sent.epoch = egress.epoch
     sent.used = True
-    if egress.credit < MAX_CREDIT and sequence & 1:
+    if egress.credit < MAX_CREDIT and header.sequence & 1:
         egress.credit += 1
 
 

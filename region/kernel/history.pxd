@@ -35,14 +35,19 @@ cdef struct Epoch:
     uint64_t serial  # the stream's, for its handle may be another's by now
     uint32_t stream
     uint32_t timestamp_offset
+    uint16_t frame_offset
+    uint8_t base_offset
     uint8_t number
 
 cdef struct Sent:
     uint16_t sequence  # with which it left
     uint16_t origin  # with which it came
+    uint16_t picture_offset
     uint16_t resent_ms  # clock in milliseconds when it left again, 0 if it never did
     uint8_t epoch
     uint8_t used
+    uint8_t marker  # the M bit with which it left, shifted to its place
+    uint8_t described  # its dependency descriptor went with it
 
 
 cdef inline void history_free(History *history) noexcept nogil:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from region.kernel.sender import Sender
+from region.kernel.prober import Prober
 
 STUN: int
 """RFC 7983 §7: first byte 0 to 3."""
@@ -20,13 +20,13 @@ class Datagram(NamedTuple):
     transport: int
     """The transport that owns the address it came from, or NO_TRANSPORT."""
     address: bytes
-    """18 bytes: IPv6 (or IPv4-mapped) address and port, as `pack_address` makes it."""
+    """IPv6 (or IPv4-mapped) address, port and protocol, as `pack_address` makes it."""
     received_s: float
     """CLOCK_MONOTONIC when the pump read it."""
     data: bytes
 
-class Pump(Sender):
-    """Moves media between the transports of one UDP socket, in a thread that `run` is."""
+class Pump(Prober):
+    """Moves media between the transports of one port, in a thread that `run` is."""
 
     def __init__(self, fd: int) -> None:
         """`fd`: a bound UDP socket (dual-stack AF_INET6, or AF_INET) that outlives this."""

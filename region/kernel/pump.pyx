@@ -13,16 +13,21 @@ from typing import NamedTuple
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from region.kernel.arrivals cimport *
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *
+from region.kernel.descriptor cimport Frame, Structure, find_targets, parse_descriptor
 from region.kernel.flow cimport observe
 from region.kernel.history cimport history_keep
+from region.kernel.path cimport path_feedback
+from region.kernel.picture cimport *
+from region.kernel.prober cimport Prober
+from region.kernel.red cimport red_primary
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
-from region.kernel.sender cimport IN_BYTES, Sender, libsrtp
+from region.kernel.sender cimport IN_BYTES, Arrived, libsrtp
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
 from region.kernel.transports cimport *
@@ -53,14 +58,23 @@ cdef enum:
     NACK_TICK_MS = 10
     MAX_REPORTING = 4096
     FEEDBACK_TICK_MS = 50
+    PROBE_TICK_MS = 1
 
     SRTP_AUTH_FAIL = 7
     SRTP_REPLAY_FAIL = 9
     SRTP_REPLAY_OLD = 10
 
 cdef uint8_t VP8 = PayloadType.VP8
+cdef uint8_t VP9 = PayloadType.VP9
+cdef uint8_t H264 = PayloadType.H264
+cdef uint8_t AV1 = PayloadType.AV1
+cdef uint8_t OPUS_RED = PayloadType.OPUS_RED
 cdef uint8_t AUDIO_LEVEL = HeaderExtension.AUDIO_LEVEL
 cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
+cdef uint8_t DEPENDENCIES = HeaderExtension.DEPENDENCY_DESCRIPTOR
+cdef uint8_t MID = HeaderExtension.MID
+cdef uint8_t RID = HeaderExtension.RID
+cdef uint8_t REPAIRED_RID = HeaderExtension.REPAIRED_RID
 # By canonical payload type: of what it carries the retransmissions.
 cdef uint8_t original_payload[128]
 memset(original_payload, NO_PAYLOAD, 128)
@@ -80,7 +94,7 @@ class Datagram(NamedTuple):
     data: bytes
 
 
-cdef class Pump(Sender):
+cdef class Pump(Prober):
     cdef int epoll, wake, halt
     cdef uint32_t stopping
     cdef bint running
@@ -123,7 +137,7 @@ cdef class Pump(Sender):
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.wake < 0 or self.halt < 0 or self.epoll < 0:
             raise OSError(errno, os.strerror(errno))
-        for watched in (self.fd, self.halt):
+        for watched in (self.fd, self.halt, self.connections_epoll):
             event.events = EPOLLIN
             event.data.fd = watched
             if epoll_ctl(self.epoll, EPOLL_CTL_ADD, watched, &event) < 0:
@@ -162,17 +176,28 @@ cdef class Pump(Sender):
         store_release(&self.stopping, 1)
         write(self.halt, &one, 8)
 
+    cdef void _nudge(self) noexcept:
+        cdef uint64_t one = 1
+        write(self.halt, &one, 8)
+
     cdef int _loop(self) noexcept nogil:
         """0 when stopped, else the errno that ended it."""
-        cdef epoll_event events[2]
-        cdef int received
-        cdef uint64_t one = 1
+        cdef epoll_event events[3]
+        cdef int received, count
+        cdef bint framed
+        cdef uint64_t one = 1, nudges
         while not load_acquire(&self.stopping):
-            if epoll_wait(
-                self.epoll, events, 2, self._patience_ms()
-            ) < 0 and errno != EINTR:
+            count = epoll_wait(self.epoll, events, 3, self._patience_ms())
+            if count < 0 and errno != EINTR:
                 return errno
+            framed = False
+            while count > 0:
+                count -= 1
+                framed |= events[count].data.fd == self.connections_epoll
+            read(self.halt, &nudges, 8)
             while not load_acquire(&self.stopping):
+                if framed:
+                    self._serve_connections()
                 received = self._receive_batch()
                 if received < 0:
                     return -received
@@ -181,10 +206,13 @@ cdef class Pump(Sender):
                     write(self.wake, &one, 8)
                 if received < BATCH_IN:
                     break
+                framed = self.connections_open != 0
         return 0
 
     cdef inline int _patience_ms(self) noexcept nogil:
         """How long to wait for datagrams when nothing but time may bring work; −1 for ever."""
+        if self.probing_count:
+            return PROBE_TICK_MS
         if self.gappy_count:
             return NACK_TICK_MS
         return FEEDBACK_TICK_MS if self.reporting_count else -1
@@ -200,7 +228,10 @@ cdef class Pump(Sender):
             if errno != EAGAIN and errno != EINTR:
                 return -errno
             received = 0
-        if received == 0 and self.gappy_count == 0 and self.reporting_count == 0:
+        if (
+            received == 0 and self.gappy_count == 0 and self.reporting_count == 0
+            and self.probing_count == 0
+        ):
             return 0
         now_ns = monotonic_ns()
         fair_acquire(&self.lock)
@@ -210,6 +241,8 @@ cdef class Pump(Sender):
                 self._flush()
                 fair_release(&self.lock)
                 fair_acquire(&self.lock)
+        if self.probing_count:
+            self._send_probes(now_ns)
         self._flush()
         if self.gappy_count:
             self._ask_again(now_ns)
@@ -219,17 +252,25 @@ cdef class Pump(Sender):
         return received
 
     cdef void _receive(self, int i, int64_t now_ns) noexcept nogil:
-        """RFC 7983 section 7: whose datagram it is by its first byte."""
         cdef uint8_t *data = <uint8_t *>self.in_vector[i].iov_base
         cdef int length = <int>self.in_message[i].msg_len
         cdef uint8_t address[ADDRESS_BYTES]
-        cdef uint32_t transport
-        cdef Key key
         self.counter[DATAGRAMS_IN] += 1
         if self.in_message[i].msg_hdr.msg_flags & MSG_TRUNC:
             self.counter[DROPPED_OVERSIZE] += 1
             return
-        if length < 8 or not address_from_sockaddr(&self.in_address[i], address):
+        if not address_from_sockaddr(&self.in_address[i], address):
+            self.counter[DROPPED_MALFORMED] += 1
+            return
+        self._arrived(address, now_ns, data, length)
+
+    cdef void _arrived(
+        self, const uint8_t *address, int64_t now_ns, uint8_t *data, int length
+    ) noexcept nogil:
+        """RFC 7983 section 7: whose datagram it is by its first byte."""
+        cdef uint32_t transport
+        cdef Key key
+        if length < 8:
             self.counter[DROPPED_MALFORMED] += 1
             return
         address_key(address, &key)
@@ -267,10 +308,7 @@ cdef class Pump(Sender):
         transport.consent_ns = now_ns
         self.counter[CONSENTS] += 1
         length = write_consent(transport.consent, data, address, response)
-        sendto(
-            self.fd, response, length, MSG_DONTWAIT, <sockaddr *>&transport.to,
-            transport.to_length,
-        )
+        self._send_to(transport, response, length)
         return True
 
     cdef void _queue(
@@ -322,18 +360,40 @@ cdef class Pump(Sender):
         transport.last_ns = now_ns
         transport.packets_in += 1
         transport.bytes_in += wire_length
-        self._queue(KIND_RTCP, handle, address, now_ns, data, length)
+        if transport.path == NULL or not self._take_feedback(transport, now_ns, data, length):
+            self._queue(KIND_RTCP, handle, address, now_ns, data, length)
+
+    cdef bint _take_feedback(
+        self, Transport *transport, int64_t now_ns, const uint8_t *data, int length
+    ) noexcept nogil:
+        """Whether the compound is transport-wide feedback and nothing that Python need see."""
+        cdef int at = 0, size
+        cdef bint nothing_else = True
+        while at + 4 <= length:
+            size = 4 + 4 * load16(data + at + 2)
+            if data[at] >> 6 != 2 or at + size > length:
+                return False
+            # RFC 4585 section 6.1: RTPFB, FMT 15; both SSRCs, then what it says.
+            if data[at + 1] == 205 and data[at] & 0x1F == 15:
+                if size < 20 or not path_feedback(
+                    transport.path, data + at + 12, size - 12, now_ns
+                ):
+                    self.counter[DROPPED_FEEDBACK_MALFORMED] += 1
+            else:
+                nothing_else = False
+            at += size
+        return nothing_else and at == length
 
     cdef void _receive_media(
         self, uint32_t handle, int64_t now_ns, uint8_t *data, int length,
     ) noexcept nogil:
         cdef Transport *transport = self.transports[handle]
-        cdef uint32_t stream_handle, i
+        cdef uint32_t stream_handle, learnt
         cdef Stream *stream
         cdef Key key
         cdef Rtp rtp
         cdef uint8_t payload
-        cdef bint keyframe, restored
+        cdef bint restored
         cdef int wire_length = length
         if length < 12:
             self.counter[DROPPED_MALFORMED] += 1
@@ -344,11 +404,19 @@ cdef class Pump(Sender):
         # Before libsrtp, which would keep a context for every SSRC it is shown.
         stream_key(handle, load32(data + 8), &key)
         stream_handle = map_get(&self.by_ssrc, &key)
+        learnt = NONE
         if stream_handle == NONE:
-            self.counter[DROPPED_UNKNOWN_SSRC] += 1
-            return
+            if transport.unnamed_count:
+                learnt = self._recognise(transport, data, length)
+            if learnt == NONE:
+                self.counter[DROPPED_UNKNOWN_SSRC] += 1
+                return
         if not self._unprotected(srtp_unprotect(transport.srtp_in, data, &length)):
             return
+        if learnt != NONE:
+            stream_handle = learnt
+            if not self._learn(handle, transport, learnt, load32(data + 8)):
+                return
         transport.last_ns = now_ns
         transport.packets_in += 1
         transport.bytes_in += wire_length
@@ -375,7 +443,40 @@ cdef class Pump(Sender):
             history_keep(&stream.history, rtp.sequence, payload, data, length, now_ns)
         if stream.gaps.count and not stream.gappy:
             self._watch(stream_handle, stream)
-        keyframe = payload == VP8 and begins_vp8_keyframe(rtp.payload, rtp.payload_length)
+        self._hand_on(stream_handle, stream, &rtp, payload, length, now_ns)
+
+    cdef void _hand_on(
+        self, uint32_t stream_handle, Stream *stream, const Rtp *rtp, uint8_t payload, int length,
+        int64_t now_ns,
+    ) noexcept nogil:
+        """To every egress that carries the stream or waits for it."""
+        cdef Arrived arrived
+        cdef Frame frame
+        cdef Rtp primary
+        cdef uint32_t i
+        cdef int at
+        stream.payload = payload
+        arrived.rtp = rtp
+        arrived.primary = NULL
+        arrived.frame = NULL
+        arrived.payload = payload
+        arrived.now_ns = now_ns
+        memset(&arrived.picture, 0, sizeof(Picture))
+        if stream.video:
+            self._read_picture(stream, rtp, payload, &arrived, &frame)
+            stream.layer_bytes[
+                min(arrived.picture.spatial, <uint8_t>TOP_SPATIAL) * 3
+                + min(arrived.picture.temporal, <uint8_t>TOP_TEMPORAL)
+            ] += length
+        elif payload == OPUS_RED:
+            at = red_primary(rtp.payload, rtp.payload_length)
+            if at < 0:
+                self.counter[DROPPED_MALFORMED] += 1
+                return
+            primary = rtp[0]
+            primary.payload += at
+            primary.payload_length -= at
+            arrived.primary = &primary
         # What the next ones need is fetched while this one is encrypted.
         for i in range(min(<uint32_t>AHEAD, stream.egresses)):
             prefetch(stream.egress[i])
@@ -385,9 +486,93 @@ cdef class Pump(Sender):
                 prefetch(stream.egress[i + AHEAD])
             if i + 1 < stream.egresses:
                 prefetch(stream.egress[i + 1].transport)
-            self._forward(
-                stream_handle, stream, stream.egress[i], &rtp, payload, keyframe, now_ns
-            )
+            self._forward(stream_handle, stream, stream.egress[i], &arrived)
+
+    cdef void _read_picture(
+        self, Stream *stream, const Rtp *rtp, uint8_t payload, Arrived *arrived, Frame *frame
+    ) noexcept nogil:
+        """What the packet says of its picture; the dependency descriptor before the payload."""
+        cdef Picture *picture = &arrived.picture
+        cdef const Extension *descriptor
+        cdef Structure fresh
+        if payload == VP8:
+            parse_vp8(rtp.payload, rtp.payload_length, picture)
+        elif payload == H264:
+            parse_h264(rtp.payload, rtp.payload_length, picture)
+        elif payload == VP9:
+            parse_vp9(rtp.payload, rtp.payload_length, picture)
+        elif payload == AV1:
+            parse_av1(rtp.payload, rtp.payload_length, picture)
+        descriptor = extension_of(rtp, DEPENDENCIES)
+        if descriptor == NULL:
+            return
+        if not parse_descriptor(
+            descriptor.data, descriptor.length, stream.structure, &fresh, frame
+        ):
+            return
+        if frame.keyframe:
+            if stream.structure == NULL:
+                stream.structure = <Structure *>calloc(1, sizeof(Structure))
+                if stream.structure == NULL:
+                    return
+            stream.structure[0] = fresh
+        if frame.keyframe or frame.active != stream.structure.active:
+            find_targets(stream.structure, frame.active)
+        arrived.frame = frame
+        picture.keyframe = frame.keyframe and frame.begins
+        picture.spatial = frame.spatial
+        picture.temporal = frame.temporal
+
+    cdef uint32_t _recognise(
+        self, const Transport *transport, const uint8_t *data, int length
+    ) noexcept nogil:
+        """Whose first packet this is by its MID and RID, which SRTP leaves clear (RFC 8852)."""
+        cdef Rtp rtp
+        cdef const Extension *mid
+        cdef const Extension *rid
+        cdef const Stream *stream
+        cdef uint8_t payload
+        cdef bint repaired = False
+        cdef int i
+        if not parse_header(data, length, transport.canonical_extension, &rtp):
+            return NONE
+        mid = extension_of(&rtp, MID)
+        rid = extension_of(&rtp, RID)
+        payload = transport.canonical_payload[rtp.payload_type]
+        if mid == NULL or payload == NO_PAYLOAD or rtp.ssrc == 0:  # 0 means that none is known
+            return NONE
+        if original_payload[payload] != NO_PAYLOAD:
+            repaired = True
+            rid = extension_of(&rtp, REPAIRED_RID)
+        for i in range(transport.unnamed_count):
+            stream = self.streams[transport.unnamed[i]]
+            if (
+                stream.mid_length == mid.length
+                and memcmp(stream.mid, mid.data, mid.length) == 0
+                and stream.rid_length == (rid.length if rid != NULL else 0)
+                and (rid == NULL or memcmp(stream.rid, rid.data, rid.length) == 0)
+                and (stream.rtx_ssrc if repaired else stream.ssrc) == 0
+            ):
+                return transport.unnamed[i] | (RETRANSMISSIONS if repaired else 0)
+        return NONE
+
+    cdef bint _learn(
+        self, uint32_t handle, Transport *transport, uint32_t learnt, uint32_t ssrc
+    ) noexcept nogil:
+        """An authentic packet has named a stream; False when memory is out."""
+        cdef bint repaired = learnt & RETRANSMISSIONS != 0
+        cdef Stream *stream = self.streams[learnt & ~<uint32_t>RETRANSMISSIONS]
+        if not self._name_stream(
+            learnt & ~<uint32_t>RETRANSMISSIONS, handle, 0 if repaired else ssrc,
+            ssrc if repaired else 0,
+        ):
+            return False
+        if repaired:
+            stream.rtx_ssrc = ssrc
+        else:
+            stream.ssrc = ssrc
+        self.counter[LEARNT] += 1
+        return True
 
     cdef void _note_arrival(
         self, uint32_t handle, Transport *transport, const Rtp *rtp, int64_t now_ns
@@ -461,7 +646,10 @@ cdef class Pump(Sender):
         memmove(packet + 2, packet, rtp.payload - packet)
         data[0] = packet + 2
         length[0] -= 2
-        return parse_rtp(data[0], length[0], transport.canonical_extension, rtp)
+        if not parse_rtp(data[0], length[0], transport.canonical_extension, rtp):
+            self.counter[DROPPED_MALFORMED] += 1
+            return False
+        return True
 
     cdef void _watch(self, uint32_t handle, Stream *stream) noexcept nogil:
         """Ask for what is missing of this stream, at the end of this batch and later."""

@@ -1,7 +1,9 @@
 """What the kernel does to a packet, in plain Python: the oracle of its tests, and nothing else.
 
-Written from the RFCs and not from the kernel: RFC 3550 §5.1 (header), RFC 8285 §4
-(extensions), RFC 7741 §4.2 (VP8), so that both can be wrong only in different ways.
+Written from the RFCs and not from the kernel, so that both can be wrong only in different ways:
+here RFC 3550 §5.1 (header) and RFC 8285 §4 (extensions). What payloads say stands in
+`reference_codecs.py`, what dependency descriptors do in `reference_descriptor.py`, and what an
+egress makes of it all in `reference_egress.py`.
 """
 
 import struct
@@ -12,7 +14,6 @@ from relay.errors import MalformedError
 
 MAX_EXTENSIONS = 16
 MAX_EXTENSION_BYTES = 508
-SWITCH_MEMORY = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,23 +88,6 @@ def _elements_untrusted(body: bytes, *, one_byte: bool) -> list[tuple[int, bytes
     return elements
 
 
-def begins_keyframe(payload: bytes) -> bool:
-    """Whether a VP8 payload is the first packet of a keyframe."""
-    if not payload or not payload[0] & 0x10 or payload[0] & 7:
-        return False
-    at = 1
-    if payload[0] & 0x80:
-        if len(payload) < 2:
-            return False
-        flags, at = payload[1], 2
-        if flags & 0x80:
-            if len(payload) < 3:
-                return False
-            at += 2 if payload[2] & 0x80 else 1
-        at += bool(flags & 0x40) + bool(flags & 0x30)
-    return len(payload) > at and not payload[at] & 1
-
-
 def build(
     packet: Packet,
     *,
@@ -113,14 +97,20 @@ def build(
     ssrc: int,
     csrc: int | None,
     extension_ids: Mapping[int, int],
+    transport_sequence: tuple[int, int] | None = None,
 ) -> bytes:
-    """The packet as a receiver gets it; `extension_ids` maps the sender's ids to the receiver's."""
+    """The packet as a receiver gets it; `extension_ids` maps the sender's ids to the receiver's.
+
+    `transport_sequence`: the receiver's id for transport-wide sequence numbers, and the number.
+    """
     known = [
         (extension_ids[number], data)
         for number, data in packet.extensions
         if number in extension_ids
     ][:MAX_EXTENSIONS]
     kept: list[tuple[int, bytes]] = []
+    if transport_sequence is not None:
+        kept.append((transport_sequence[0], struct.pack("!H", transport_sequence[1])))
     for number, data in known:
         if sum(2 + len(each) for _, each in kept) + 2 + len(data) <= MAX_EXTENSION_BYTES:
             kept.append((number, data))
@@ -143,65 +133,3 @@ def build(
         body += bytes(-len(body) % 4)
         header += struct.pack("!HH", 0xBEDE if small else 0x1000, len(body) // 4) + body
     return header + packet.payload
-
-
-def _ahead(a: int, b: int) -> int:
-    """How far sequence number `a` is ahead of `b`, from −32768 to 32767."""
-    return (a - b + 0x8000) % 0x10000 - 0x8000
-
-
-class Egress:
-    """One outgoing stream: which packets of which streams pass, with what numbers.
-
-    A stream is any hashable name. Where a switch joins two streams the timestamp depends
-    on the clock, so the caller gives `elapsed_ticks`.
-    """
-
-    def __init__(self, *, video: bool, trunk: bool) -> None:
-        self._video = video
-        self._trunk = trunk
-        self.stream: object = None
-        self.wanted: object = None
-        self._last: tuple[int, int] | None = None
-        self._offsets = (0, 0)
-        self._switch_sequence: int | None = None
-
-    def set_source(self, stream: object) -> None:
-        """As `Pump.set_source`, None for none."""
-        self.wanted = stream
-        if stream is None:
-            self.stream = None
-
-    def switches(self, stream: object, packet: Packet) -> bool:
-        """Whether this packet would make the egress go over to `stream`."""
-        return (
-            stream is not None
-            and self.wanted == stream != self.stream
-            and (not self._video or begins_keyframe(packet.payload))
-        )
-
-    def forward(
-        self, stream: object, packet: Packet, *, elapsed_ticks: int = 0
-    ) -> tuple[int, int] | None:
-        """Sequence number and timestamp with which the packet leaves, or None where it does not."""
-        if self.switches(stream, packet):
-            self.stream = stream
-            if self._last is not None and not self._trunk:
-                sequence, timestamp = self._last
-                self._offsets = (
-                    sequence + 1 - packet.sequence,
-                    timestamp + elapsed_ticks - packet.timestamp,
-                )
-            self._switch_sequence = packet.sequence
-        elif self.stream != stream:
-            return None
-        elif self._switch_sequence is not None:
-            if _ahead(packet.sequence, self._switch_sequence) < 0:
-                return None
-            if _ahead(packet.sequence, self._switch_sequence) > SWITCH_MEMORY:
-                self._switch_sequence = None
-        sequence = (packet.sequence + self._offsets[0]) % 0x10000
-        timestamp = (packet.timestamp + self._offsets[1]) % 0x100000000
-        if self._last is None or _ahead(sequence, self._last[0]) > 0:
-            self._last = (sequence, timestamp)
-        return sequence, timestamp

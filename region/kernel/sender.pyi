@@ -9,7 +9,10 @@ class Sender(Tables):
         """`fd`: a bound, non-blocking UDP socket that outlives this."""
 
     def send(self, address: bytes, data: bytes) -> bool:
-        """Send one plain datagram now; False when the socket would not take it."""
+        """Send one plain datagram now, or a frame to a TCP address.
+
+        False when the socket, or the connection if it is there, would not take it.
+        """
 
     def send_rtcp(self, transport: int, packet: bytes) -> bool:
         """Protect a compound RTCP packet and send it; False when there is no path or no room."""

@@ -14,8 +14,12 @@ from libc.string cimport memcpy, memmove, memset
 from pylibsrtp._binding import ffi, lib
 
 from region.kernel.entries cimport *
-from region.kernel.flow cimport SWITCH_MEMORY, begin, remember, unlist
+from region.kernel.descriptor cimport Frame
+from region.kernel.flow cimport begin, layers_pass, number, remember, unlist
 from region.kernel.history cimport *
+from region.kernel.path cimport path_sent
+from region.kernel.picture cimport Picture, parse_vp8, rewrite_vp8
+from region.kernel.red cimport red_retype
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
 from region.kernel.transports cimport *
@@ -25,6 +29,7 @@ from relay.payload import PayloadType
 
 cdef enum:
     MAX_NACKED = 512  # sequence numbers taken of one request
+    TAG_BYTES = 16  # that SRTP adds to a media packet: AES-GCM's tag (RFC 7714)
 
 # By canonical payload type: what carries its retransmissions.
 cdef uint8_t retransmission_payload[128]
@@ -34,11 +39,19 @@ for _original in PayloadType:
         retransmission_payload[<int>_original] = _original.retransmissions
 
 
+cdef uint8_t retransmission_payload_of(uint8_t payload) noexcept nogil:
+    """The canonical type that carries this one's retransmissions, or NO_PAYLOAD."""
+    return retransmission_payload[payload & 127]
+
+
 cdef srtp_function libsrtp(str name) except NULL:
     """The address of one of libsrtp's functions, as pylibsrtp has it."""
     return <srtp_function><uintptr_t>int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
 
 
+cdef uint8_t OPUS = PayloadType.OPUS
+cdef uint8_t OPUS_RED = PayloadType.OPUS_RED
+cdef uint8_t VP8 = PayloadType.VP8
 cdef srtp_function srtp_protect = libsrtp("srtp_protect")
 cdef srtp_function srtp_protect_rtcp = libsrtp("srtp_protect_rtcp")
 
@@ -60,53 +73,106 @@ cdef class Sender(Tables):
     # ---- media
 
     cdef void _forward(
-        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Rtp *rtp,
-        uint8_t payload, bint keyframe, int64_t now_ns,
+        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Arrived *arrived,
     ) noexcept nogil:
         cdef Transport *transport = egress.transport
-        cdef uint8_t wire_payload = transport.wire_payload[payload]
+        cdef const Rtp *rtp = arrived.rtp
+        cdef uint8_t payload = arrived.payload
         cdef uint8_t *out
-        cdef uint16_t sequence
-        cdef uint32_t timestamp
+        cdef uint16_t sequence_offset, picture_offset
+        cdef Header header
+        cdef bint passes = True
         cdef int length
-        if wire_payload == NO_PAYLOAD:
-            self.counter[DROPPED_NO_PAYLOAD_TYPE] += 1
-            return
+        if transport.wire_payload[payload] == NO_PAYLOAD:
+            if arrived.primary == NULL or transport.wire_payload[OPUS] == NO_PAYLOAD:
+                self.counter[DROPPED_NO_PAYLOAD_TYPE] += 1
+                return
+            # The receiver takes no redundancy: the newest block alone is plain Opus.
+            payload = OPUS
+            rtp = arrived.primary
         if transport.srtp_out == NULL or transport.to_length == 0:
             self.counter[DROPPED_NO_PATH] += 1
             return
         if egress.stream != stream_handle:
-            if egress.video and not keyframe:
+            if egress.video and not arrived.picture.keyframe:
                 self.counter[DROPPED_AWAITING_KEYFRAME] += 1
                 return
             if egress.stream != NONE:
                 unlist(self.streams[egress.stream], egress)
             egress.stream = stream_handle
-            begin(egress, rtp, stream, now_ns)
-        elif egress.behind_switch:
-            if <int16_t>(rtp.sequence - egress.switch_sequence) < 0:
+            begin(egress, rtp, &arrived.picture, arrived.frame, stream, arrived.now_ns)
+        if arrived.frame != NULL or arrived.picture.layered:
+            passes = layers_pass(egress, rtp, &arrived.picture, arrived.frame, stream)
+            if not passes:
+                self.counter[DROPPED_LAYER] += 1
+        if not number(
+            egress, rtp, &arrived.picture, passes, &sequence_offset, &picture_offset
+        ):
+            if passes:
                 self.counter[DROPPED_BEFORE_SWITCH] += 1
-                return
-            if <uint16_t>(rtp.sequence - egress.switch_sequence) > SWITCH_MEMORY:
-                egress.behind_switch = False
-        sequence = rtp.sequence + egress.sequence_offset
-        timestamp = rtp.timestamp + egress.timestamp_offset
-        if not egress.started or <int16_t>(sequence - egress.last_sequence) > 0:
+            return
+        header.payload_type = transport.wire_payload[payload]
+        header.marker = rtp.marker
+        header.sequence = rtp.sequence + sequence_offset
+        header.timestamp = rtp.timestamp + egress.timestamp_offset
+        header.ssrc = egress.ssrc
+        header.described = arrived.frame != NULL and egress.frames != NULL
+        header.frame_offset = 0
+        if header.described:
+            header.frame_offset = egress.frames.number_offset
+            self._note_frame(egress, arrived, &header)
+        if not egress.started or <int16_t>(header.sequence - egress.last_sequence) > 0:
             egress.started = True
-            egress.last_sequence = sequence
-            egress.last_timestamp = timestamp
-            egress.last_ns = now_ns
+            egress.last_sequence = header.sequence
+            egress.last_timestamp = header.timestamp
+            egress.last_ns = arrived.now_ns
+            if arrived.picture.id_bytes:
+                egress.last_picture = arrived.picture.id + picture_offset
+                egress.last_base = arrived.picture.base + egress.base_offset
         out = self._room()
-        length = write_rtp(
-            out, rtp, wire_payload, sequence, timestamp, egress.ssrc,
-            not egress.trunk, stream.csrc, transport.wire_extension,
-        )
+        length = self._write(egress, stream.csrc, rtp, &header, arrived.now_ns, 0)
+        if arrived.picture.id_bytes or arrived.picture.base_at:
+            rewrite_vp8(
+                out + length - rtp.payload_length, &arrived.picture, picture_offset,
+                egress.base_offset,
+            )
+        elif payload == OPUS_RED:
+            red_retype(out + length - rtp.payload_length, transport.wire_payload, OPUS)
         if srtp_protect(transport.srtp_out, out, &length) != 0:
             self.counter[DROPPED_PROTECT] += 1
             return
         if egress.rtx_ssrc:
-            remember(egress, sequence, rtp.sequence)
+            remember(egress, rtp.sequence, picture_offset, &header)
         self._push_out(egress, length)
+
+    cdef inline void _note_frame(
+        self, Egress *egress, const Arrived *arrived, Header *header
+    ) noexcept nogil:
+        """Where the highest layer that the receiver gets ends, its picture ends too."""
+        cdef uint16_t number = arrived.frame.number + egress.frames.number_offset
+        if arrived.frame.ends and arrived.frame.spatial == egress.frames.spatial:
+            header.marker = 0x80
+        if not egress.frames.numbered or <int16_t>(number - egress.frames.last_number) > 0:
+            egress.frames.numbered = True
+            egress.frames.last_number = number
+
+    cdef int _write(
+        self, Egress *egress, uint32_t csrc, const Rtp *rtp, Header *header, int64_t now_ns,
+        uint16_t cluster,
+    ) noexcept nogil:
+        """Into `_room`, numbered for the receiver's feedback; the packet's length."""
+        cdef Transport *transport = egress.transport
+        cdef uint8_t *numbered = NULL
+        cdef int length
+        header.csrc = csrc
+        header.has_csrc = not egress.trunk
+        header.number_id = transport.number_id if egress.numbered else 0
+        length = write_rtp(
+            self.out_data + self.out_at, rtp, header, transport.wire_extension, &numbered
+        )
+        if numbered != NULL:
+            store16(numbered, path_sent(transport.path, length + TAG_BYTES, now_ns, cluster))
+        return length
 
     cdef inline uint8_t *_room(self) noexcept nogil:
         """Where the next outgoing packet is to be written, of at most OUT_BYTES."""
@@ -116,6 +182,12 @@ cdef class Sender(Tables):
 
     cdef void _push_out(self, Egress *egress, int length) noexcept nogil:
         """What stands in the next outgoing buffer goes to the egress's transport."""
+        if egress.transport.connection:
+            if self._send_frame(
+                egress.transport.connection - 1, self.out_data + self.out_at, length
+            ):
+                self._left(egress, length)
+            return
         self.out_vector[self.outgoing].iov_base = self.out_data + self.out_at
         self.out_vector[self.outgoing].iov_len = length
         self.out_at += (length + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES
@@ -145,32 +217,49 @@ cdef class Sender(Tables):
 
     cdef bint _retransmit(self, Egress *egress, uint16_t sequence, int64_t now_ns) noexcept nogil:
         """RFC 4588 section 4; False when it cannot or need not be sent again."""
-        cdef Transport *transport = egress.transport
         cdef uint16_t now_ms = <uint16_t>(now_ns // 1_000_000 | 1)
         cdef Sent *sent
-        cdef const Epoch *epoch
-        cdef const Kept *kept
-        cdef Stream *stream
-        cdef uint8_t payload
-        cdef uint8_t *out
-        cdef Rtp rtp
-        cdef int length
-        if not egress.rtx_ssrc or egress.sent == NULL or transport.to_length == 0:
+        if not egress.rtx_ssrc or egress.sent == NULL or egress.transport.to_length == 0:
             return False
         sent = &egress.sent[sequence % SENT_PACKETS]
-        epoch = &egress.epochs[sent.epoch % EPOCHS]
-        if not sent.used or sent.sequence != sequence or epoch.number != sent.epoch:
+        if not sent.used or sent.sequence != sequence:
             self.counter[DROPPED_NACK_UNKNOWN] += 1
             return False
         # It is on its way: another request within a round trip asks for the same.
-        if sent.resent_ms and <uint16_t>(now_ms - sent.resent_ms) < transport.rtt_ns // 1_000_000:
+        if (
+            sent.resent_ms
+            and <uint16_t>(now_ms - sent.resent_ms) < egress.transport.rtt_ns // 1_000_000
+        ):
             self.counter[DROPPED_NACK_REPEATED] += 1
             return False
         if egress.credit == 0:
             self.counter[DROPPED_NACK_LIMITED] += 1
             return False
+        if not self._repeat(egress, sent, now_ns, 0):
+            self.counter[DROPPED_NACK_FORGOTTEN] += 1
+            return False
+        egress.credit -= 1
+        sent.resent_ms = now_ms
+        self.counter[RETRANSMITTED] += 1
+        return True
+
+    cdef int _repeat(
+        self, Egress *egress, const Sent *sent, int64_t now_ns, uint16_t cluster
+    ) noexcept nogil:
+        """Send a packet again by RFC 4588; its length, 0 when it is not kept any more."""
+        cdef Transport *transport = egress.transport
+        cdef const Epoch *epoch = &egress.epochs[sent.epoch % EPOCHS]
+        cdef const Kept *kept = NULL
+        cdef Stream *stream
+        cdef uint8_t *out
+        cdef uint8_t *payload
+        cdef Rtp rtp
+        cdef Header header
+        cdef Picture picture
+        cdef int length
+        if epoch.number != sent.epoch or transport.srtp_out == NULL:
+            return 0
         stream = self.streams[epoch.stream]
-        kept = NULL
         if stream != NULL and stream.serial == epoch.serial:
             kept = history_find(&stream.history, sent.origin, now_ns)
         if (
@@ -182,35 +271,38 @@ cdef class Sender(Tables):
                 self.transports[stream.transport].canonical_extension, &rtp,
             )
         ):
-            self.counter[DROPPED_NACK_FORGOTTEN] += 1
-            return False
-        payload = transport.wire_payload[retransmission_payload[kept.payload]]
+            return 0
+        header.payload_type = transport.wire_payload[retransmission_payload[kept.payload]]
+        header.marker = sent.marker
+        header.timestamp = rtp.timestamp + epoch.timestamp_offset
+        header.described = sent.described
+        header.frame_offset = epoch.frame_offset
         out = self._room()
-        length = write_rtp(
-            out, &rtp, payload, egress.rtx_sequence, rtp.timestamp + epoch.timestamp_offset,
-            egress.rtx_ssrc, not egress.trunk, stream.csrc, transport.wire_extension,
-        )
+        header.sequence = egress.rtx_sequence
+        header.ssrc = egress.rtx_ssrc
+        length = self._write(egress, stream.csrc, &rtp, &header, now_ns, cluster)
         # The original's number goes between header and payload.
-        memmove(
-            out + length - rtp.payload_length + 2, out + length - rtp.payload_length,
-            rtp.payload_length,
-        )
-        store16(out + length - rtp.payload_length, sequence)
+        payload = out + length - rtp.payload_length
+        memmove(payload + 2, payload, rtp.payload_length)
+        store16(payload, sent.sequence)
         length += 2
-        if srtp_protect(transport.srtp_out, out, &length) != 0:
+        if kept.payload == VP8:
+            memset(&picture, 0, sizeof(picture))
+            parse_vp8(rtp.payload, rtp.payload_length, &picture)
+            rewrite_vp8(payload + 2, &picture, sent.picture_offset, epoch.base_offset)
+        return self._push_retransmission(egress, out, length)
+
+    cdef int _push_retransmission(self, Egress *egress, uint8_t *out, int length) noexcept nogil:
+        """What stands in `out` leaves on the egress's retransmission SSRC; its length, or 0."""
+        if srtp_protect(egress.transport.srtp_out, out, &length) != 0:
             self.counter[DROPPED_PROTECT] += 1
-            return False
+            return 0
         egress.rtx_sequence += 1
-        egress.credit -= 1
-        sent.resent_ms = now_ms
-        self.counter[RETRANSMITTED] += 1
         self._push_out(egress, length)
-        return True
+        return length
 
     cdef void _flush(self) noexcept nogil:
         cdef int sent, at = 0, i
-        cdef Transport *transport
-        cdef size_t length
         while at < self.outgoing:
             sent = sendmmsg(self.fd, self.out_message + at, self.outgoing - at, MSG_DONTWAIT)
             if sent < 0:
@@ -223,18 +315,30 @@ cdef class Sender(Tables):
                 at += 1
                 continue
             for i in range(at, at + sent):
-                length = self.out_vector[i].iov_len
-                self.out_egress[i].packets += 1
-                self.out_egress[i].bytes += length
-                transport = self.out_egress[i].transport
-                transport.packets_out += 1
-                transport.bytes_out += length
-            self.counter[PACKETS_OUT] += sent
+                self._left(self.out_egress[i], self.out_vector[i].iov_len)
             at += sent
         self.outgoing = 0
         self.out_at = 0
 
+    cdef inline void _left(self, Egress *egress, size_t length) noexcept nogil:
+        """Count a packet that is on its way."""
+        egress.packets += 1
+        egress.bytes += length
+        egress.transport.packets_out += 1
+        egress.transport.bytes_out += length
+        self.counter[PACKETS_OUT] += 1
+
     # ---- RTCP and plain datagrams
+
+    cdef bint _send_to(
+        self, Transport *transport, const uint8_t *data, int length
+    ) noexcept nogil:
+        """To the selected address, which there must be; False when it was not taken."""
+        if transport.connection:
+            return self._send_frame(transport.connection - 1, data, length)
+        return sendto(
+            self.fd, data, length, MSG_DONTWAIT, <sockaddr *>&transport.to, transport.to_length
+        ) >= 0
 
     cdef void _send_own_rtcp(
         self, Transport *transport, uint8_t *packet, int length
@@ -244,9 +348,7 @@ cdef class Sender(Tables):
             return
         if srtp_protect_rtcp(transport.srtp_out, packet, &length) != 0:
             return
-        sendto(
-            self.fd, packet, length, MSG_DONTWAIT, <sockaddr *>&transport.to, transport.to_length
-        )
+        self._send_to(transport, packet, length)
         transport.packets_out += 1
         transport.bytes_out += length
 
@@ -256,12 +358,21 @@ cdef class Sender(Tables):
         cdef socklen_t to_length
         cdef ssize_t sent
         cdef const char *bytes_ = PyBytes_AS_STRING(data)
+        cdef const uint8_t *packed = <const uint8_t *>PyBytes_AS_STRING(address)
         cdef size_t length = len(data)
+        cdef uint32_t at
         if len(address) != ADDRESS_BYTES:
-            raise LocalProtocolError("a packed address has 18 bytes")
-        to_length = sockaddr_from_address(
-            self.family, <const uint8_t *>PyBytes_AS_STRING(address), &to
-        )
+            raise LocalProtocolError("a packed address has 19 bytes")
+        if packed[PROTOCOL]:
+            with nogil:
+                fair_acquire(&self.lock)
+                at = self._connection_at(packed)
+                sent = 0 if at != NONE and self._send_frame(
+                    at, <const uint8_t *>bytes_, <int>min(length, <size_t>0x10000)
+                ) else -1
+                fair_release(&self.lock)
+            return sent >= 0
+        to_length = sockaddr_from_address(self.family, packed, &to)
         if to_length == 0:
             return False
         with nogil:
@@ -272,7 +383,7 @@ cdef class Sender(Tables):
         """Protect a compound RTCP packet and send it; False when there is no path or no room."""
         cdef uint8_t buffer[IN_BYTES]
         cdef int length = <int>len(packet)
-        cdef ssize_t sent = -1
+        cdef bint sent = False
         cdef Transport *to
         if not 8 <= length <= IN_BYTES - 160:
             raise LocalProtocolError("an RTCP packet has 8 to 1888 bytes")
@@ -284,13 +395,11 @@ cdef class Sender(Tables):
                 to != NULL and to.srtp_out != NULL and to.to_length
                 and srtp_protect_rtcp(to.srtp_out, buffer, &length) == 0
             ):
-                sent = sendto(
-                    self.fd, buffer, length, MSG_DONTWAIT, <sockaddr *>&to.to, to.to_length
-                )
-                if sent >= 0:
+                sent = self._send_to(to, buffer, length)
+                if sent:
                     to.packets_out += 1
                     to.bytes_out += length
             fair_release(&self.lock)
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
-        return sent >= 0
+        return sent

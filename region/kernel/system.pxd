@@ -48,10 +48,12 @@ cdef extern from *:
         return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
     }
 
-    /* Socket addresses as 18 bytes, IPv4 mapped into IPv6 (RFC 4291 section 2.5.5.2), and back
-       in the family of the socket. The scope of a link-local address is kept beside them. */
+    /* Socket addresses as 19 bytes, IPv4 mapped into IPv6 (RFC 4291 section 2.5.5.2), the port,
+       and 0 for UDP or 1 for TCP; and back in the family of the socket. The scope of a
+       link-local address is kept beside them. */
     static const uint8_t v4_mapped[12] = {0,0,0,0,0,0,0,0,0,0,0xff,0xff};
     static inline int address_from_sockaddr(const struct sockaddr_storage *s, uint8_t *out) {
+        out[18] = 0;
         if (s->ss_family == AF_INET6) {
             const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)s;
             memcpy(out, &a->sin6_addr, 16); memcpy(out + 16, &a->sin6_port, 2); return 1;
@@ -116,6 +118,7 @@ cdef extern from *:
     cdef struct timespec:
         pass
     int AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC
+    ssize_t recv(int, void *, size_t, int) nogil
     int recvmmsg(int, mmsghdr *, unsigned int, int, timespec *) nogil
     int sendmmsg(int, mmsghdr *, unsigned int, int) nogil
     ssize_t sendto(int, const void *, size_t, int, const sockaddr *, socklen_t) nogil
@@ -127,10 +130,12 @@ cdef extern from *:
 
     ctypedef union epoll_data_t:
         int fd
+        uint64_t u64
     cdef struct epoll_event:
         uint32_t events
         epoll_data_t data
     int EPOLLIN, EPOLL_CTL_ADD, EPOLL_CLOEXEC, EFD_NONBLOCK, EFD_CLOEXEC
+    int EPOLLOUT, EPOLL_CTL_MOD, EPOLL_CTL_DEL
     int epoll_create1(int) nogil
     int epoll_ctl(int, int, int, epoll_event *) nogil
     int epoll_wait(int, epoll_event *, int, int) nogil

@@ -2,11 +2,11 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from region.kernel.entries cimport Egress, Key, Map, Stream
-from region.kernel.transports cimport Transports
+from region.kernel.connections cimport Connections
+from region.kernel.entries cimport Egress, Map, Stream
 
 
-cdef class Tables(Transports):
+cdef class Tables(Connections):
     cdef Stream **streams
     cdef uint32_t streams_used, streams_free
     cdef Egress **egresses
@@ -14,8 +14,9 @@ cdef class Tables(Transports):
     cdef Map by_ssrc
     cdef uint64_t serials
 
+    cdef bint _is_taken(self, uint32_t transport, uint32_t ssrc) noexcept nogil
     cdef bint _name_stream(
-        self, uint32_t handle, const Key *key, const Key *rtx_key
+        self, uint32_t handle, uint32_t transport, uint32_t ssrc, uint32_t rtx_ssrc
     ) noexcept nogil
     cdef void _drop_stream(self, uint32_t handle) noexcept nogil
     cdef void _drop_egress(self, uint32_t handle) noexcept nogil

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from region.kernel.transports import Transports
+from region.kernel.connections import Connections
 
 NO_STREAM: int
 
@@ -21,6 +21,16 @@ class StreamStats(NamedTuple):
     last_timestamp: int
     given_up: int
     """Packets that were asked for and never came."""
+    ssrc: int
+    """0 until it is learnt."""
+    rtx_ssrc: int
+    """Of its retransmissions; 0 until it is known."""
+    payload_type: int
+    """The last packet's, a `PayloadType`; −1 before the first."""
+    layer_bytes: tuple[int, ...]
+    """What came of each layer: 9 sums, at 3 × spatial + temporal; higher ones count as the top."""
+    spatial_layers: int
+    """As the last dependency structure tells (AV1 RTP specification, appendix A); 0 without one."""
 
 class EgressStats(NamedTuple):
     """Counters and present mapping of an outgoing stream."""
@@ -35,14 +45,14 @@ class EgressStats(NamedTuple):
     """Outgoing minus incoming RTP timestamp, modulo 2^32."""
     last_packet_s: float
 
-class Tables(Transports):
+class Tables(Connections):
     """Incoming streams and egresses; as for transports, any thread, between two packets."""
 
     def __init__(self, fd: int) -> None:
         """`fd`: a bound UDP socket (dual-stack AF_INET6, or AF_INET)."""
 
     def remove_transport(self, transport: int) -> None:
-        """Also removes its addresses, streams and egresses."""
+        """Also removes its addresses, streams and egresses, and closes its connections."""
 
     def add_stream(
         self,
@@ -53,22 +63,36 @@ class Tables(Transports):
         clock_rate: int,
         csrc: int,
         rtx_ssrc: int = 0,
+        repairable: bool = False,
+        mid: bytes = b"",
+        rid: bytes = b"",
     ) -> int:
         """Expect this SSRC from this transport; packets of others are dropped and counted.
 
         With `rtx_ssrc` (RFC 4588) what is missing is asked for by NACK and taken from there.
+        SSRC 0 is learnt: from the first authentic packet whose MID and RID (RFC 8852) are these,
+        or whose MID is this and which has no RID, where `rid` is empty. What retransmits it,
+        if it is `repairable`, is learnt in the same way, by the repaired RID.
         """
 
     def remove_stream(self, stream: int) -> None:
         """Egresses that carried it fall silent."""
 
     def add_egress(
-        self, transport: int, ssrc: int, *, video: bool, trunk: bool, rtx_ssrc: int = 0
+        self,
+        transport: int,
+        ssrc: int,
+        *,
+        video: bool,
+        trunk: bool,
+        rtx_ssrc: int = 0,
+        numbered: bool = False,
     ) -> int:
         """An outgoing stream: a client's slot, or a trunk's leg.
 
-        A slot is continuous over all sources that it carries and names them by CSRC; a leg
-        keeps the origin's sequence numbers and timestamps, and carries no CSRC.
+        Either is continuous over all that it carries. A slot names the source by CSRC, a leg
+        does not. A `numbered` one takes part in the transport's feedback: its packets have a
+        transport-wide sequence number, where the transport has an extension for that.
         """
 
     def remove_egress(self, egress: int) -> None: ...
@@ -78,7 +102,14 @@ class Tables(Transports):
         Video goes on with the old one until a keyframe of the new one comes.
         """
 
+    def set_layer(self, egress: int, spatial: int, temporal: int) -> None:
+        """Pass no higher layers than these, from the next place on where a decoder can follow.
+
+        Of what has a dependency descriptor both count, of VP8 the temporal one; 2 and more are
+        no limit. What is left out leaves no gap in sequence numbers and VP8 picture ids.
+        """
+
     def stream_stats(self, stream: int) -> StreamStats: ...
     def egress_stats(self, egress: int) -> EgressStats: ...
     def awaiting(self) -> list[int]:
-        """Egresses that have a path and wait for a keyframe of the stream they shall carry."""
+        """Egresses that have a path and wait for a keyframe, of another stream or another layer."""

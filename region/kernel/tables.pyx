@@ -8,9 +8,12 @@ Contracts stand in `tables.pyi`; `transports.pyx` tells how tables are changed.
 import secrets
 from typing import NamedTuple
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
+from region.kernel.connections cimport Connections
 from region.kernel.entries cimport *
 from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
 from region.kernel.history cimport history_free
@@ -35,6 +38,11 @@ class StreamStats(NamedTuple):
     last_packet_s: float
     last_timestamp: int
     given_up: int
+    ssrc: int
+    rtx_ssrc: int
+    payload_type: int
+    layer_bytes: tuple
+    spatial_layers: int
 
 
 class EgressStats(NamedTuple):
@@ -48,16 +56,18 @@ class EgressStats(NamedTuple):
 
 cdef inline void free_stream(Stream *stream) noexcept nogil:
     history_free(&stream.history)
+    free(stream.structure)
     free(stream.egress)
     free(stream)
 
 
 cdef inline void free_egress(Egress *egress) noexcept nogil:
     free(egress.sent)
+    free(egress.frames)
     free(egress)
 
 
-cdef class Tables(Transports):
+cdef class Tables(Connections):
     def __cinit__(self, int fd):
         cdef uint64_t seed = int.from_bytes(secrets.token_bytes(8), "little")
         self.streams = <Stream **>calloc(MAX_TABLE, sizeof(void *))
@@ -83,7 +93,7 @@ cdef class Tables(Transports):
     # ---- transports
 
     def remove_transport(self, uint32_t transport):
-        """Also removes its addresses, streams and egresses."""
+        """Also removes its addresses, streams and egresses, and closes its connections."""
         cdef Transport *gone
         cdef uint32_t i
         cdef Key key
@@ -98,6 +108,7 @@ cdef class Tables(Transports):
                 for i in range(self.streams_used):
                     if self.streams[i] != NULL and self.streams[i].transport == transport:
                         self._drop_stream(i)
+                self._close_connections_of(gone)
                 for a in range(gone.addresses):
                     address_key(gone.address[a], &key)
                     map_remove(&self.by_address, &key)
@@ -114,14 +125,16 @@ cdef class Tables(Transports):
 
     def add_stream(
         self, uint32_t transport, uint32_t ssrc, *, bint video, uint32_t clock_rate,
-        uint32_t csrc, uint32_t rtx_ssrc=0,
+        uint32_t csrc, uint32_t rtx_ssrc=0, bint repairable=False, bytes mid=b"", bytes rid=b"",
     ):
         """Expect this SSRC from this transport; packets of others are dropped and counted."""
-        cdef Stream *stream = <Stream *>new_entry(sizeof(Stream))
+        cdef Stream *stream
         cdef Transport *owner
         cdef uint32_t at = NONE
-        cdef bint taken = False
-        cdef Key key, rtx_key
+        cdef bint taken = False, room = True
+        if len(mid) > MAX_NAME or len(rid) > MAX_NAME or (ssrc == 0 and not mid):
+            raise LocalProtocolError("a stream needs an SSRC, or a MID and RID of at most 16 bytes")
+        stream = <Stream *>new_entry(sizeof(Stream))
         if stream == NULL:
             raise MemoryError
         stream.video = video
@@ -131,23 +144,31 @@ cdef class Tables(Transports):
         stream.clock_rate = clock_rate
         stream.level_16 = 127 * 16
         stream.rtx_ssrc = rtx_ssrc
-        stream_key(transport, ssrc, &key)
-        stream_key(transport, rtx_ssrc, &rtx_key)
+        stream.repairable = repairable or rtx_ssrc != 0
+        stream.payload = NO_PAYLOAD
+        if ssrc == 0:
+            stream.mid_length = <uint8_t>len(mid)
+            stream.rid_length = <uint8_t>len(rid)
+            memcpy(stream.mid, PyBytes_AS_STRING(mid), len(mid))
+            memcpy(stream.rid, PyBytes_AS_STRING(rid), len(rid))
         with nogil:
             fair_acquire(&self.lock)
             owner = self.transport_of(transport)
-            taken = map_get(&self.by_ssrc, &key) != NONE or (
-                rtx_ssrc != 0 and map_get(&self.by_ssrc, &rtx_key) != NONE
-            )
-            if owner != NULL and not taken:
+            if owner != NULL:
+                taken = self._is_taken(transport, ssrc) or self._is_taken(transport, rtx_ssrc)
+                room = ssrc != 0 or owner.unnamed_count < MAX_UNNAMED
+            if owner != NULL and not taken and room:
                 at = free_place(<void **>self.streams, &self.streams_used, &self.streams_free)
-                if at < MAX_TABLE and self._name_stream(at, &key, &rtx_key if rtx_ssrc else NULL):
+                if at < MAX_TABLE and self._name_stream(at, transport, ssrc, rtx_ssrc):
                     self.serials += 1
                     stream.serial = self.serials
                     self.streams[at] = stream
                     self.streams_free = at + 1
                     if at == self.streams_used:
                         self.streams_used += 1
+                    if ssrc == 0:
+                        owner.unnamed[owner.unnamed_count] = at
+                        owner.unnamed_count += 1
                 else:
                     at = NONE
             fair_release(&self.lock)
@@ -160,12 +181,23 @@ cdef class Tables(Transports):
             raise CapacityError("the bridge has no room for another stream")
         return at
 
-    cdef bint _name_stream(self, uint32_t handle, const Key *key, const Key *rtx_key) noexcept nogil:
-        """Both SSRCs or none; False when memory is out."""
-        if not map_put(&self.by_ssrc, key, handle):
+    cdef bint _is_taken(self, uint32_t transport, uint32_t ssrc) noexcept nogil:
+        cdef Key key
+        stream_key(transport, ssrc, &key)
+        return ssrc != 0 and map_get(&self.by_ssrc, &key) != NONE
+
+    cdef bint _name_stream(
+        self, uint32_t handle, uint32_t transport, uint32_t ssrc, uint32_t rtx_ssrc
+    ) noexcept nogil:
+        """Both SSRCs (those that are not 0) or none; False when memory is out."""
+        cdef Key key, rtx_key
+        stream_key(transport, ssrc, &key)
+        stream_key(transport, rtx_ssrc, &rtx_key)
+        if ssrc and not map_put(&self.by_ssrc, &key, handle):
             return False
-        if rtx_key != NULL and not map_put(&self.by_ssrc, rtx_key, handle | RETRANSMISSIONS):
-            map_remove(&self.by_ssrc, key)
+        if rtx_ssrc and not map_put(&self.by_ssrc, &rtx_key, handle | RETRANSMISSIONS):
+            if ssrc:
+                map_remove(&self.by_ssrc, &key)
             return False
         return True
 
@@ -183,8 +215,10 @@ cdef class Tables(Transports):
 
     cdef void _drop_stream(self, uint32_t handle) noexcept nogil:
         cdef Stream *stream = self.streams[handle]
+        cdef Transport *owner = self.transports[stream.transport]
         cdef Egress *egress
         cdef uint32_t i
+        cdef int unnamed
         cdef Key key
         for i in range(stream.egresses):
             egress = stream.egress[i]
@@ -192,8 +226,14 @@ cdef class Tables(Transports):
                 egress.stream = NONE
             if egress.wanted == handle:
                 egress.wanted = NONE
-        stream_key(stream.transport, stream.ssrc, &key)
-        map_remove(&self.by_ssrc, &key)
+        for unnamed in range(owner.unnamed_count):
+            if owner.unnamed[unnamed] == handle:
+                owner.unnamed_count -= 1
+                owner.unnamed[unnamed] = owner.unnamed[owner.unnamed_count]
+                break
+        if stream.ssrc:
+            stream_key(stream.transport, stream.ssrc, &key)
+            map_remove(&self.by_ssrc, &key)
         if stream.rtx_ssrc:
             stream_key(stream.transport, stream.rtx_ssrc, &key)
             map_remove(&self.by_ssrc, &key)
@@ -205,7 +245,8 @@ cdef class Tables(Transports):
     # ---- egresses
 
     def add_egress(
-        self, uint32_t transport, uint32_t ssrc, *, bint video, bint trunk, uint32_t rtx_ssrc=0
+        self, uint32_t transport, uint32_t ssrc, *, bint video, bint trunk, uint32_t rtx_ssrc=0,
+        bint numbered=False,
     ):
         """An outgoing stream: a client's slot, or a trunk's leg."""
         cdef Egress *egress = <Egress *>new_entry(sizeof(Egress))
@@ -215,9 +256,11 @@ cdef class Tables(Transports):
             raise MemoryError
         egress.video = video
         egress.trunk = trunk
+        egress.numbered = numbered
         egress.ssrc = ssrc
         egress.rtx_ssrc = rtx_ssrc
         egress.credit = FIRST_CREDIT
+        egress.spatial = egress.temporal = egress.temporal_now = 0xFF
         egress.stream = egress.wanted = NONE
         with nogil:
             fair_acquire(&self.lock)
@@ -258,6 +301,8 @@ cdef class Tables(Transports):
             unlist(self.streams[egress.stream], egress)
         if egress.wanted != NONE and egress.wanted != egress.stream:
             unlist(self.streams[egress.wanted], egress)
+        if egress.transport.probe.egress == egress:
+            egress.transport.probe.egress = NULL
         free_egress(egress)
         self.egresses[handle] = NULL
         if handle < self.egresses_free:
@@ -297,17 +342,33 @@ cdef class Tables(Transports):
         egress.wanted = wanted
         return True
 
+    def set_layer(self, uint32_t egress, uint8_t spatial, uint8_t temporal):
+        """Pass no higher layers than these from the next place on where a decoder can follow."""
+        cdef bint found
+        with nogil:
+            fair_acquire(&self.lock)
+            found = egress < self.egresses_used and self.egresses[egress] != NULL
+            if found:
+                self.egresses[egress].spatial = spatial
+                self.egresses[egress].temporal = temporal
+            fair_release(&self.lock)
+        if not found:
+            raise LocalProtocolError(f"there is no egress {egress}")
+
     # ---- counters
 
     def stream_stats(self, uint32_t stream):
         """Counters of an incoming stream."""
         cdef Stream copy
+        cdef int spatials = 0, i
         cdef bint found
         with nogil:
             fair_acquire(&self.lock)
             found = stream < self.streams_used and self.streams[stream] != NULL
             if found:
                 copy = self.streams[stream][0]
+                if copy.structure != NULL:
+                    spatials = copy.structure.spatials
             fair_release(&self.lock)
         if not found:
             raise LocalProtocolError(f"there is no stream {stream}")
@@ -315,6 +376,8 @@ cdef class Tables(Transports):
             copy.packets, copy.bytes, <int64_t>copy.highest - FIRST_CYCLE, <int64_t>copy.base - FIRST_CYCLE,
             copy.jitter_16 >> 4,
             copy.level_16 >> 4, copy.last_ns / 1e9, copy.last_timestamp, copy.gaps.given_up,
+            copy.ssrc, copy.rtx_ssrc, -1 if copy.payload == NO_PAYLOAD else copy.payload,
+            tuple([copy.layer_bytes[i] for i in range(LAYERS)]), spatials,
         )
 
     def egress_stats(self, uint32_t egress):
@@ -337,7 +400,7 @@ cdef class Tables(Transports):
         )
 
     def awaiting(self):
-        """Egresses that have a path and wait for a keyframe, in no order."""
+        """Egresses that have a path and wait for a keyframe, of another stream or another layer."""
         cdef uint32_t found[MAX_AWAITING]
         cdef int count = 0
         cdef uint32_t i
@@ -347,7 +410,10 @@ cdef class Tables(Transports):
             fair_acquire(&self.lock)
             for i in range(self.egresses_used):
                 egress = self.egresses[i]
-                if egress == NULL or egress.wanted == egress.stream or egress.wanted == NONE:
+                if egress == NULL or egress.wanted == NONE or (
+                    egress.wanted == egress.stream
+                    and (egress.frames == NULL or not egress.frames.waiting)
+                ):
                     continue
                 transport = egress.transport
                 if egress.video and transport.srtp_out != NULL and transport.to_length:

@@ -14,11 +14,14 @@ class TransportStats(NamedTuple):
     last_consent_s: float
     """The last check that the pump answered by itself; 0 before any."""
 
-def pack_address(host: str, port: int) -> bytes:
+def pack_address(host: str, port: int, tcp: bool = False) -> bytes:
     """A literal address as the kernel keys it; ValueError when `host` is no literal."""
 
 def unpack_address(packed: bytes) -> tuple[str, int]:
     """Back to a literal (IPv4 where it was mapped) and a port."""
+
+def is_tcp(packed: bytes) -> bool:
+    """Whether it is a TCP connection's."""
 
 class Transports:
     """Whom the pump talks to.

@@ -20,6 +20,7 @@ from pylibsrtp._binding import ffi
 from region.kernel.consent cimport MAX_USERNAME, Consent, has_seen
 from region.kernel.digest cimport BLOCK_BYTES, hmac_key
 from region.kernel.entries cimport *
+from region.kernel.path cimport Path, path_free, path_new
 from region.kernel.system cimport *
 from relay.errors import CapacityError, LocalProtocolError
 from relay.payload import HeaderExtension
@@ -28,6 +29,7 @@ cdef enum:
     DEFAULT_RTT_NS = 100_000_000  # until it is measured
 
 cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
+cdef frozenset LOCAL = frozenset(each for each in HeaderExtension if not each.forwarded)
 
 cdef tuple COUNTER_NAMES = (
     "packets_in",
@@ -38,6 +40,8 @@ cdef tuple COUNTER_NAMES = (
     "nacked",
     "repaired",
     "retransmitted",
+    "probed",
+    "learnt",
     "dropped_oversize",
     "dropped_unknown_protocol",
     "dropped_unknown_address",
@@ -52,6 +56,7 @@ cdef tuple COUNTER_NAMES = (
     "dropped_queue_full",
     "dropped_awaiting_keyframe",
     "dropped_before_switch",
+    "dropped_layer",
     "dropped_no_payload_type",
     "dropped_no_path",
     "dropped_protect",
@@ -62,6 +67,13 @@ cdef tuple COUNTER_NAMES = (
     "dropped_nack_repeated",
     "dropped_nack_limited",
     "dropped_nack_forgotten",
+    "dropped_feedback_malformed",
+    "tcp_frames_in",
+    "tcp_connections",
+    "dropped_tcp_framing",
+    "dropped_tcp_full",
+    "dropped_tcp_silent",
+    "dropped_tcp_evicted",
 )
 assert len(COUNTER_NAMES) == COUNTERS
 
@@ -75,7 +87,7 @@ class TransportStats(NamedTuple):
     last_consent_s: float
 
 
-def pack_address(str host, int port):
+def pack_address(str host, int port, bint tcp=False):
     """A literal address as the kernel keys it; ValueError when `host` is no literal."""
     if not 0 <= port <= 0xFFFF:
         raise ValueError("a port is between 0 and 65535")
@@ -87,18 +99,23 @@ def pack_address(str host, int port):
         )
     except OSError:
         raise ValueError("not a literal IPv4 or IPv6 address") from None
-    return packed + port.to_bytes(2, "big")
+    return packed + port.to_bytes(2, "big") + (b"\x01" if tcp else b"\x00")
 
 
 def unpack_address(bytes packed):
     """Back to a literal (IPv4 where it was mapped) and a port."""
     if len(packed) != ADDRESS_BYTES:
-        raise ValueError("a packed address has 18 bytes")
+        raise ValueError("a packed address has 19 bytes")
     if packed.startswith(b"\0" * 10 + b"\xff\xff"):
         host = socket.inet_ntop(socket.AF_INET, packed[12:16])
     else:
         host = socket.inet_ntop(socket.AF_INET6, packed[:16])
-    return host, int.from_bytes(packed[16:], "big")
+    return host, int.from_bytes(packed[16:18], "big")
+
+
+def is_tcp(bytes packed not None):
+    """Whether it is a TCP connection's."""
+    return packed[PROTOCOL:] == b"\x01"
 
 
 cdef uint32_t free_place(void **table, uint32_t *used, uint32_t *first_free) noexcept nogil:
@@ -112,6 +129,7 @@ cdef uint32_t free_place(void **table, uint32_t *used, uint32_t *first_free) noe
 cdef void free_transport(Transport *transport) noexcept nogil:
     free(transport.arrivals)
     free(transport.consent)
+    path_free(transport.path)
     free(transport)
 
 
@@ -179,7 +197,7 @@ cdef class Transports:
         cdef Transport *transport
         cdef bint stored = True
         if len(address) != ADDRESS_BYTES:
-            raise LocalProtocolError("a packed address has 18 bytes")
+            raise LocalProtocolError("a packed address has 19 bytes")
         to_length = sockaddr_from_address(self.family, packed, &to)
         if to_length == 0:
             raise LocalProtocolError("an IPv6 address on an IPv4 socket")
@@ -192,6 +210,7 @@ cdef class Transports:
                     memcpy(transport.selected, packed, ADDRESS_BYTES)
                     transport.to = to
                     transport.to_length = to_length
+                    transport.connection = 0
             fair_release(&self.lock)
         if transport == NULL:
             raise LocalProtocolError(f"there is no transport {handle}")
@@ -267,9 +286,8 @@ cdef class Transports:
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
-            if to != NULL and to.consent == NULL:
-                to.consent = consent
-                consent = NULL
+            if to != NULL:
+                to.consent, consent = consent, to.consent
             fair_release(&self.lock)
         free(consent)
         if to == NULL:
@@ -330,6 +348,8 @@ cdef class Transports:
         """Which header extension ids it uses for what; both directions."""
         cdef uint8_t canonical[256]
         cdef uint8_t wire[256]
+        cdef uint8_t number_id = 0
+        cdef Path *path = NULL
         cdef Transport *to
         memset(canonical, 0, 256)
         memset(wire, 0, 256)
@@ -337,15 +357,26 @@ cdef class Transports:
             if not (0 < wire_id < 256 and 0 < canonical_id < 256):
                 raise LocalProtocolError("an extension id is between 1 and 255")
             canonical[<int>wire_id] = canonical_id
-            if canonical_id != TRANSPORT_SEQUENCE:  # it means this transport alone
+            if canonical_id not in LOCAL:
                 wire[<int>canonical_id] = wire_id
+            if canonical_id == TRANSPORT_SEQUENCE:
+                number_id = wire_id
+        if number_id:
+            path = path_new()
+            if path == NULL:
+                raise MemoryError
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
             if to != NULL:
                 memcpy(to.canonical_extension, canonical, 256)
                 memcpy(to.wire_extension, wire, 256)
+                to.number_id = number_id
+                if to.path == NULL:
+                    to.path = path
+                    path = NULL
             fair_release(&self.lock)
+        path_free(path)
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
 

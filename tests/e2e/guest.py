@@ -23,6 +23,82 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
 };
 """
 
+# What comes in now, by the browser's own statistics: whose it is says the media itself, by CSRC.
+FIGURES = """
+spy.figures = async () => {
+  const names = new Map();
+  for (const {dataset} of document.querySelectorAll(".tile[data-participant]")) {
+    if (dataset.source === undefined) names.set(Number(dataset.participant), dataset.name);
+  }
+  const figures = [];
+  for (const connection of spy.connections) {
+    if (["closed", "failed"].includes(connection.connectionState)) continue;
+    const report = await connection.getStats();
+    const tracks = new Map();
+    for (const [, entry] of report) {
+      if (entry.type === "inbound-rtp") tracks.set(entry.trackIdentifier, entry);
+    }
+    for (const receiver of connection.getReceivers()) {
+      const entry = tracks.get(receiver.track.id);
+      const heard = receiver.getContributingSources();
+      if (entry === undefined || heard.length === 0) continue;
+      const {source} = heard.reduce((last, it) => it.timestamp > last.timestamp ? it : last);
+      const name = names.get(source >>> 2);
+      if (name === undefined) continue;
+      const codec = report.get(entry.codecId)?.mimeType.split("/")[1] ?? "";
+      figures.push({
+        name, codec, kind: ["", "microphone", "camera", "screen"][source & 3],
+        bytes: entry.bytesReceived ?? 0,
+        frames: entry.framesDecoded ?? 0,
+        height_px: entry.frameHeight ?? 0,
+        width_px: entry.frameWidth ?? 0,
+        freezes: entry.freezeCount ?? 0,
+        frozen_s: entry.totalFreezesDuration ?? 0,
+        samples: entry.totalSamplesReceived ?? 0,
+        concealed: entry.concealedSamples ?? 0,
+      });
+    }
+  }
+  return figures;
+};
+spy.keep = (selector) => {
+  spy.kept ??= new Map();
+  const seen = {looks: 0, misses: 0};
+  spy.kept.set(selector, seen);
+  setInterval(() => {
+    seen.looks += 1;
+    if (document.querySelector(selector) === null) seen.misses += 1;
+  }, 100);
+};
+spy.watch = () => {
+  if (spy.watched !== undefined) return;
+  spy.watched = new Map();
+  const look = async () => {
+    const figures = await spy.figures().catch(() => []);
+    const now = performance.now();
+    for (const {name, kind, frames, samples, concealed} of figures) {
+      const progress = kind === "microphone" ? samples - concealed : frames;
+      const seen = spy.watched.get(`${name}/${kind}`);
+      if (seen === undefined) {
+        spy.watched.set(`${name}/${kind}`, {progress, at: now, longest: 0});
+      } else if (seen.progress !== progress) {
+        seen.longest = Math.max(seen.longest, now - seen.at);
+        Object.assign(seen, {progress, at: now});
+      }
+    }
+    setTimeout(look, 50);
+  };
+  void look();
+};
+spy.gap = (what) => {
+  const seen = spy.watched.get(what);
+  if (seen === undefined) return Infinity;
+  const gap = Math.max(seen.longest, performance.now() - seen.at);
+  seen.longest = 0;
+  return gap;
+};
+"""
+
 
 class Guest:
     """Whoever opens one closes it."""
@@ -30,7 +106,7 @@ class Guest:
     def __init__(self, context: BrowserContext, name: str) -> None:
         self.name = name
         self.context = context
-        context.add_init_script(SPY)
+        context.add_init_script(SPY + FIGURES)
         self.page: Page = context.new_page()
         self.page.set_default_timeout(MEETS_WITHIN_S * 1000)
         self.said: list[str] = []
@@ -85,6 +161,36 @@ class Guest:
         """A signalling message that the page has no button for."""
         self.page.evaluate("message => spy.sockets.at(-1).send(JSON.stringify(message))", message)
 
+    def pictures(self, kind: str = "camera") -> dict[str, dict[str, Any]]:
+        """What the browser says now of each camera, or screen, that it receives, by its owner."""
+        return self._figures(kind)
+
+    def sounds(self) -> dict[str, dict[str, Any]]:
+        """The same of voices."""
+        return self._figures("microphone")
+
+    def _figures(self, kind: str) -> dict[str, dict[str, Any]]:
+        figures = self.page.evaluate("spy.figures()")
+        return {each["name"]: each for each in figures if each["kind"] == kind}
+
+    def watch(self) -> None:
+        """From now on each picture and voice is looked at twenty times a second."""
+        self.page.evaluate("spy.watch()")
+
+    def longest_gap_s(self, name: str, kind: str = "camera") -> float:
+        """The longest time without a new frame, or sound, since the last time it was asked."""
+        gap_ms: float = self.page.evaluate("what => spy.gap(what)", f"{name}/{kind}")
+        return gap_ms / 1000
+
+    def keep_looking_for(self, selector: str) -> None:
+        """From now on it is looked ten times a second whether such an element is there."""
+        self.page.evaluate("selector => spy.keep(selector)", selector)
+
+    def looked_and_missed(self, selector: str) -> tuple[int, int]:
+        """How often it was looked for, and was not there."""
+        seen = self.page.evaluate("selector => spy.kept.get(selector)", selector)
+        return seen["looks"], seen["misses"]
+
     def decoded(self) -> int:
         """Frames of all pictures together, as the browser itself counts them."""
         return self.page.evaluate(
@@ -112,18 +218,25 @@ class Guest:
             }"""
         )
 
-    def bridge_address(self) -> str:
-        """Where this browser's media goes, by its own selected candidate pair."""
+    def path(self) -> dict[str, dict[str, Any]]:
+        """This browser's selected candidate pair: its `local` and `remote` candidate."""
         return self.page.evaluate(
             """async () => {
               const report = await spy.connections.at(-1).getStats();
               for (const [, entry] of report) {
                 if (entry.type !== "transport") continue;
                 const pair = report.get(entry.selectedCandidatePairId);
-                return report.get(pair.remoteCandidateId).address;
+                return {
+                  local: report.get(pair.localCandidateId),
+                  remote: report.get(pair.remoteCandidateId),
+                };
               }
             }"""
         )
+
+    def bridge_address(self) -> str:
+        """Where this browser's media goes."""
+        return str(self.path()["remote"]["address"])
 
 
 def open_guest(browser: Browser, name: str, **options: Any) -> Guest:

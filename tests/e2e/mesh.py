@@ -6,8 +6,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from octomesh_up import UpSettings, mesh_gap, wanted_ports
 from relay.errors import SettingsError
 from relay.ids import Region
 from relay.ports import check_free
+from tests.network.namespaces import Host
 from web.certificate import CERTIFICATE_FILE
 
 T = TypeVar("T")
@@ -46,24 +47,39 @@ def eventually(look: Callable[[], T], holds: Callable[[T], object] = bool, *, wi
 
 
 class Mesh:
-    """A running `octomesh up`; whoever starts it stops it."""
+    """A running `octomesh up`, here or on a host; whoever starts it stops it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.settings = _settings_on_free_ports(directory)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        regions: tuple[Region, ...] = REGIONS,
+        options: Sequence[str] = (),
+        secrets: Mapping[str, str] | None = None,
+        host: Host | None = None,
+    ) -> None:
+        """`options` are more flags of `up`; `secrets` go into its environment."""
+        self.host = host
+        with self._there():
+            self.settings = _settings_on_free_ports(directory, regions)
         self._said = directory / "up.log"
+        command: list[str | Path] = [
+            PROGRAM,
+            # Should the tests be killed, the mesh goes with them.
+            f"--parent-pid={os.getpid()}",
+            "up",
+            f"--https-port={self.settings.https_port}",
+            f"--http-port={self.settings.http_port}",
+            f"--ops-port={self.settings.ops_port}",
+            f"--media-port={self.settings.media_port}",
+            f"--state-dir={self.settings.state_dir}",
+            f"--regions={','.join(regions)}",
+            *options,
+        ]
         with self._said.open("wb") as output:
             self._process = psutil.Popen(
-                [
-                    PROGRAM,
-                    # Should the tests be killed, the mesh goes with them.
-                    f"--parent-pid={os.getpid()}",
-                    "up",
-                    f"--https-port={self.settings.https_port}",
-                    f"--http-port={self.settings.http_port}",
-                    f"--ops-port={self.settings.ops_port}",
-                    f"--media-port={self.settings.media_port}",
-                    f"--state-dir={self.settings.state_dir}",
-                ],
+                command if host is None else host.command(*command),
+                env={**os.environ, **(secrets or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -90,28 +106,33 @@ class Mesh:
         for process in alive:
             process.kill()
         assert not alive, self._said.read_text()
-        check_free(wanted_ports(self.settings))
+        with self._there():
+            check_free(wanted_ports(self.settings))
 
     @property
     def url(self) -> str:
-        return self.settings.url
+        """Where browsers find it, on whatever host they are."""
+        name = "localhost" if self.host is None else self.host.address
+        return f"https://{name}:{self.settings.https_port}"
 
     @property
     def certificate(self) -> Path:
         return self.settings.state_dir / CERTIFICATE_FILE
 
     def get(self, url: str) -> httpx.Response:
+        """An address as it is where the mesh runs."""
         assert self._client is not None
-        return self._client.get(url).raise_for_status()
+        with self._there():
+            return self._client.get(url).raise_for_status()
 
     def state(self) -> dict[str, Any]:
         """What `/api/mesh` says."""
-        state: dict[str, Any] = self.get(f"{self.url}/api/mesh").json()
+        state: dict[str, Any] = self.get(f"{self.settings.url}/api/mesh").json()
         return state
 
     def gap(self) -> str | None:
         try:
-            return mesh_gap(self.state(), REGIONS)
+            return mesh_gap(self.state(), self.settings.regions)
         except httpx.HTTPError as error:
             return str(error) or "the focus is away"
 
@@ -128,7 +149,7 @@ class Mesh:
 
     def metrics(self, region: str) -> dict[str, float]:
         """Those without labels of that region's bridge, all of one moment."""
-        port = self.settings.media_port + 10 * REGIONS.index(Region(region)) + 2
+        port = self.settings.media_port + 10 * self.settings.regions.index(Region(region)) + 2
         text = self.get(f"http://127.0.0.1:{port}/metrics").text
         return {
             sample.name: sample.value
@@ -154,13 +175,27 @@ class Mesh:
         finally:
             victim.resume()
 
+    def _there(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.host is None else self.host.entered()
+
     def _child(self, process: str) -> psutil.Process:
         word = "focus" if process == "focus" else f"--region={process}"
         (child,) = (each for each in self._process.children() if word in each.cmdline())
         return child
 
 
-def _settings_on_free_ports(directory: Path) -> UpSettings:
+@contextmanager
+def running(directory: Path, **options: Any) -> Iterator[Mesh]:
+    """A mesh that is whole; `options` are those of `Mesh`."""
+    mesh = Mesh(directory, **options)
+    try:
+        mesh.until_ready()
+        yield mesh
+    finally:
+        mesh.stop()
+
+
+def _settings_on_free_ports(directory: Path, regions: tuple[Region, ...]) -> UpSettings:
     while True:
         first = random.randrange(20_000, 30_000, 50)
         settings = UpSettings(
@@ -168,7 +203,7 @@ def _settings_on_free_ports(directory: Path) -> UpSettings:
             http_port=first + 1,
             ops_port=first + 2,
             media_port=first + 10,
-            regions=REGIONS,
+            regions=regions,
             state_dir=directory / "state",
         )
         try:

@@ -2,14 +2,18 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     consumes,
+    initialize,
     invariant,
+    multiple,
     precondition,
     rule,
 )
@@ -22,10 +26,12 @@ from focus.events import (
     BridgeRefused,
     BridgeUp,
     CloseBridge,
+    DominantSpeakerReceived,
     Effect,
     Event,
     HeartbeatReceived,
     Join,
+    LayersWantedReceived,
     Leave,
     MuteChanged,
     OfferReceived,
@@ -37,14 +43,17 @@ from focus.events import (
 )
 from focus.notices import (
     Answer,
+    CodecChanged,
     Failed,
     FailureCode,
     Joined,
+    LayersChanged,
     Moved,
     Notice,
     Person,
     PersonChanged,
     PersonLeft,
+    SpeakerChanged,
 )
 from focus.placement import SAME_RTT_MS, Wish
 from focus.registry import Bridge, ConnectionId
@@ -52,20 +61,36 @@ from focus.state import State
 from relay.control import (
     Allocate,
     ConferenceState,
+    DominantSpeaker,
     Heartbeat,
+    LayersWanted,
     Mesh,
+    Picture,
     Release,
     Route,
     SourceState,
     View,
 )
-from relay.ids import BridgeId, ConferenceId, ParticipantId, Region, SourceId, SourceKind
+from relay.ids import (
+    BridgeId,
+    ConferenceId,
+    Layer,
+    ParticipantId,
+    Region,
+    SourceId,
+    SourceKind,
+    VideoCodec,
+)
 
 REGIONS = [Region("frankfurt"), Region("singapore"), Region("sao-paulo")]
 BRIDGES = [BridgeId(f"{region}-{n}") for region in REGIONS for n in (1, 2)]
 ROOMS = [ConferenceId("standup"), ConferenceId("retro")]
 BEAT = Heartbeat(participants=0, cpu=0.1, packets_per_s=0.0, trunks=())
 KINDS = st.sampled_from(SourceKind)
+DECODERS = st.none() | st.frozensets(st.sampled_from(VideoCodec))
+LAYERS = st.lists(st.builds(Layer, st.integers(0, 2), st.integers(0, 2)), max_size=3).map(tuple)
+PICTURES = (Picture(source=SourceId(6), height_px=720, stage=True),)
+LAST_N = st.none() | st.integers(0, 4)
 
 
 class OnePerson:
@@ -78,33 +103,53 @@ class OnePerson:
         self.open_attempt: int | None = None
         self.attempts = 0
         self.kinds: tuple[SourceKind, ...] = ()
-        self.muted: set[SourceKind] = set()
-        self.view: tuple[SourceId, ...] | None = None
+        self.muted = {SourceKind.SCREEN}
+        self.view: View
+        self.codec: VideoCodec
+        self.decodes: frozenset[VideoCodec] | None = None
+        self.layers: dict[SourceKind, tuple[Layer, ...]] = {}
+        self.speaker: ParticipantId | None = None
 
     def hear(self, notice: Notice) -> None:
         match notice:
-            case Joined(you=you, people=people):
+            case Joined(you=you, people=people, codec=codec):
                 assert you.bridge is not None
                 self.bridge = you.bridge
+                self.codec = codec
                 self.people = {one.participant: one for one in people}
             case PersonChanged(person=person):
                 self.people[person.participant] = person
             case PersonLeft(participant=participant):
                 del self.people[participant]
+                self.speaker = None if self.speaker == participant else self.speaker
+            case CodecChanged(codec=codec):
+                assert codec is not self.codec, "the codec that it is already"
+                self.codec = codec
+            case LayersChanged(kind=kind, layers=layers):
+                assert self.layers.get(kind) != layers, "nothing new"
+                self.layers[kind] = layers
+            case SpeakerChanged(participant=speaker):
+                assert self.speaker != speaker, "nothing new"
+                self.speaker = speaker
             case Moved(bridge=bridge):
                 self.bridge = bridge
-                self.open_attempt = None
+                self.has_no_transport()
             case Failed(code=FailureCode.NO_BRIDGE):
                 self.bridge = None
-                self.open_attempt = None
-            case Failed(code=FailureCode.OFFER_REFUSED):
-                assert self.open_attempt is not None, "a refusal without an open offer"
+                self.has_no_transport()
+            case Failed(code=FailureCode.OFFER_REFUSED, attempt=attempt):
+                assert attempt is not None
+                assert attempt == self.open_attempt, "a refusal without an open offer"
                 self.open_attempt = None
             case Failed():
                 raise AssertionError(notice)
             case Answer(attempt=attempt):
                 assert attempt == self.open_attempt, "an answer that nobody waits for"
                 self.open_attempt = None
+
+    def has_no_transport(self) -> None:
+        self.open_attempt = self.speaker = None
+        self.layers.clear()
 
 
 class OneBridge:
@@ -116,7 +161,10 @@ class OneBridge:
         self.mesh: frozenset[BridgeId] | None = None
         self.conferences: dict[ConferenceId, ConferenceState] = {}
         self.asked: dict[int, Allocate] = {}
-        self.views: dict[ParticipantId, tuple[SourceId, ...] | None] = {}
+        self.views: dict[ParticipantId, View | None] = {}
+        """Of those who have a transport here, or are about to."""
+        self.speakers: dict[ConferenceId, ParticipantId | None] = {}
+        """As it last said, to people that it has."""
 
     def hear(self, message: object) -> None:
         match message:
@@ -128,12 +176,13 @@ class OneBridge:
                 assert generation > self.generation
                 self.generation = generation
                 self.conferences[conference] = message
-            case Allocate(request=request, participant=participant):
+            case Allocate(request=request, participant=participant, renews=renews):
+                assert not renews or participant in self.views, "no transport to renew"
                 self.asked[request] = message
-                self.views[participant] = None
-            case View(participant=participant, sources=sources):
+                self.views.setdefault(participant, None)
+            case View(participant=participant):
                 assert participant in self.views, "a view before its transport"
-                self.views[participant] = sources
+                self.views[participant] = message
             case Release(participant=participant):
                 self.views.pop(participant, None)
             case _:
@@ -152,6 +201,32 @@ class FocusMachine(RuleBasedStateMachine):
         self.bridges: dict[BridgeId, OneBridge] = {}
         self.persons: dict[ParticipantId, OnePerson] = {}
         self.stale: list[tuple[BridgeId, ConnectionId, int]] = []
+
+    @initialize(
+        target=people,
+        codecs=st.lists(st.sampled_from(VideoCodec), min_size=1, unique=True).map(tuple),
+        last_n=LAST_N,
+        bridges=st.sets(st.sampled_from(BRIDGES), min_size=1, max_size=3),
+        first=st.lists(st.tuples(st.sampled_from(ROOMS), DECODERS), min_size=2, max_size=5),
+    )
+    def people_meet(
+        self,
+        codecs: tuple[VideoCodec, ...],
+        last_n: int | None,
+        bridges: set[BridgeId],
+        first: list[tuple[ConferenceId, frozenset[VideoCodec] | None]],
+    ) -> MultipleResults[ParticipantId]:
+        """Left to chance alone they hardly ever would."""
+        self.state = State(codecs=codecs, last_n=last_n)
+        for name in sorted(bridges):
+            self.bridge_connects(name)
+        joined = []
+        for room, decodes in first:
+            joined.append(self.somebody_joins(room, None, {}))
+            self.offers(joined[-1], set(SourceKind), again=False, renews=False)
+            ((name, request),) = self.open_requests()
+            self.decide(name, request, answers=True, decodes=decodes)
+        return multiple(*joined)
 
     def feed(self, event: Event) -> list[Effect]:
         self.state, effects = step(self.state, event)
@@ -174,6 +249,13 @@ class FocusMachine(RuleBasedStateMachine):
                     self.bridges[bridge].hear(message)
                 case ToParticipant(participant=participant, notice=notice):
                     self.persons[participant].hear(notice)
+        for name, bridge in self.bridges.items():
+            for room in [*bridge.speakers]:
+                here = {p: one for p, one in self.persons.items() if one.conference == room}
+                if all(one.bridge != name for one in here.values()):
+                    del bridge.speakers[room]
+                elif bridge.speakers[room] not in here:
+                    bridge.speakers[room] = None
 
     def lose(self, names: list[BridgeId]) -> None:
         for name in names:
@@ -247,10 +329,20 @@ class FocusMachine(RuleBasedStateMachine):
         events: list[Event] = [
             BridgeLost(bridge=name, connection=connection),
             HeartbeatReceived(bridge=name, connection=connection, heartbeat=BEAT),
-            BridgeAnswered(bridge=name, connection=connection, request=request, answer="late")
+            self.answered(name, connection, request, None)
             if answers
             else BridgeRefused(bridge=name, connection=connection, request=request, reason="late"),
         ]
+        for participant, person in self.persons.items():
+            room = person.conference
+            said = LayersWanted(
+                conference=room, participant=participant, kind=SourceKind.CAMERA, layers=()
+            )
+            speaks = DominantSpeaker(conference=room, participant=participant)
+            events += [
+                LayersWantedReceived(bridge=name, connection=connection, wanted=said),
+                DominantSpeakerReceived(bridge=name, connection=connection, speaker=speaks),
+            ]
         for event in events:
             before = self.state
             assert self.feed(event) == []
@@ -278,7 +370,13 @@ class FocusMachine(RuleBasedStateMachine):
         possible = self.bridges and (region is None or region in self.state.registry.known_regions)
         if possible:
             taken = self.seats_taken()
-            self.persons[participant] = OnePerson(conference)
+            person = self.persons[participant] = OnePerson(conference)
+            person.view = View(
+                conference=conference,
+                participant=participant,
+                pictures=None,
+                last_n=self.state.last_n,
+            )
             self.feed(join)
             seated = self.persons[participant].bridge
             assert seated in self.bridges
@@ -300,12 +398,20 @@ class FocusMachine(RuleBasedStateMachine):
         assert effect.notice.code is expected
         return participant  # Who was refused still talks, as browsers do.
 
-    @rule(participant=people, kinds=st.sets(KINDS), again=st.booleans())
-    def offers(self, participant: ParticipantId, kinds: set[SourceKind], again: bool) -> None:
+    @rule(participant=people, kinds=st.sets(KINDS), again=st.booleans(), renews=st.booleans())
+    def offers(
+        self, participant: ParticipantId, kinds: set[SourceKind], again: bool, renews: bool
+    ) -> None:
         person = self.persons.get(participant)
+        possible = False
         if person is not None:
             person.attempts += 0 if again else 1
             person.open_attempt = person.attempts
+            if not renews:
+                person.layers.clear()
+            if person.bridge is not None:
+                possible = not renews or participant in self.bridges[person.bridge].views
+        asked_before = self.requests()
         self.feed(
             OfferReceived(
                 conference=person.conference if person else ROOMS[0],
@@ -313,40 +419,62 @@ class FocusMachine(RuleBasedStateMachine):
                 attempt=person.attempts if person else 0,
                 sdp="v=0",
                 sources={str(n): kind for n, kind in enumerate(sorted(kinds))},
+                renews=renews,
                 now=self.now,
             )
         )
-        if person is not None and person.bridge is not None:
+        if possible:
+            assert person is not None
+            assert person.bridge is not None
             last = max(self.bridges[person.bridge].asked)
-            assert self.bridges[person.bridge].asked[last].participant == participant
+            asked = self.bridges[person.bridge].asked[last]
+            assert (asked.participant, asked.renews) == (participant, renews)
+        else:
+            assert self.requests() == asked_before
+            assert person is None or person.open_attempt is None, "nobody answers that"
 
     @precondition(lambda self: any(bridge.asked for bridge in self.bridges.values()))
-    @rule(data=st.data(), answers=st.booleans())
-    def a_bridge_decides(self, data: st.DataObject, answers: bool) -> None:
-        name, request = data.draw(
-            st.sampled_from([(n, r) for n, b in sorted(self.bridges.items()) for r in b.asked])
-        )
+    @rule(data=st.data(), answers=st.booleans(), decodes=DECODERS)
+    def a_bridge_decides(
+        self, data: st.DataObject, answers: bool, decodes: frozenset[VideoCodec] | None
+    ) -> None:
+        requests = [(n, r) for n, b in sorted(self.bridges.items()) for r in b.asked]
+        if (awaited := self.open_requests()) and data.draw(st.booleans()):
+            requests = awaited
+        name, request = data.draw(st.sampled_from(requests))
+        self.decide(name, request, answers=answers, decodes=decodes)
+
+    def open_requests(self) -> list[tuple[BridgeId, int]]:
+        """What bridges were asked, and people still wait for."""
+        asked = sorted((r, n) for n, bridge in self.bridges.items() for r in bridge.asked)
+        last = {self.bridges[n].asked[r].participant: (n, r) for r, n in asked}
+        return [
+            (name, request)
+            for participant, (name, request) in sorted(last.items())
+            if participant in self.persons
+            and self.persons[participant].bridge == name
+            and self.persons[participant].open_attempt is not None
+        ]
+
+    def decide(
+        self,
+        name: BridgeId,
+        request: int,
+        *,
+        answers: bool,
+        decodes: frozenset[VideoCodec] | None,
+    ) -> None:
         bridge = self.bridges[name]
         asked = bridge.asked[request]  # It may decide twice: the second time means nothing.
         person = self.persons.get(asked.participant)
-        awaited = (
-            person is not None
-            and person.bridge == name
-            and person.open_attempt is not None
-            and request
-            == max(
-                r
-                for b in self.bridges.values()
-                for r, a in b.asked.items()
-                if a.participant == asked.participant
-            )
-        )
+        awaited = (name, request) in self.open_requests()
         if awaited and answers:
             assert person is not None
             person.kinds = tuple(sorted(source.kind for source in asked.sources))
+            person.decodes = decodes
         connection = bridge.connection
         effects = self.feed(
-            BridgeAnswered(bridge=name, connection=connection, request=request, answer="v=0")
+            self.answered(name, connection, request, decodes)
             if answers
             else BridgeRefused(bridge=name, connection=connection, request=request, reason="no")
         )
@@ -363,13 +491,55 @@ class FocusMachine(RuleBasedStateMachine):
             st.lists(st.sampled_from(sorted(self.bridges)), min_size=2, max_size=2, unique=True)
         )
         for request in self.bridges[other].asked:
-            event = BridgeAnswered(
-                bridge=one,
-                connection=self.bridges[one].connection,
-                request=request,
-                answer="not mine",
-            )
+            event = self.answered(one, self.bridges[one].connection, request, None)
             assert self.feed(event) == []
+
+    @precondition(lambda self: self.bridges and self.persons)
+    @rule(data=st.data(), kind=KINDS, layers=LAYERS)
+    def a_bridge_says_which_layers_are_wanted(
+        self, data: st.DataObject, kind: SourceKind, layers: tuple[Layer, ...]
+    ) -> None:
+        participant = data.draw(st.sampled_from(sorted(self.persons)))
+        person = self.persons[participant]
+        name = data.draw(self.bridge_of(person) | st.sampled_from(sorted(self.bridges)))
+        here = person.bridge == name and participant in self.bridges[name].views
+        wanted = LayersWanted(
+            conference=person.conference, participant=participant, kind=kind, layers=layers
+        )
+        known = person.layers.get(kind)
+        effects = self.feed(
+            LayersWantedReceived(
+                bridge=name, connection=self.bridges[name].connection, wanted=wanted
+            )
+        )
+        if here:
+            assert person.layers[kind] == layers
+            assert self.told_in(effects) == (set() if known == layers else {participant})
+        else:
+            assert effects == []
+
+    @precondition(lambda self: self.bridges and self.persons)
+    @rule(data=st.data())
+    def a_bridge_says_who_speaks(self, data: st.DataObject) -> None:
+        person = self.persons[data.draw(st.sampled_from(sorted(self.persons)))]
+        room = person.conference
+        name = data.draw(self.bridge_of(person) | st.sampled_from(sorted(self.bridges)))
+        somebody = st.sampled_from([*sorted(self.persons), ParticipantId(9_999)])
+        speaker = data.draw(somebody | st.none())
+        inside = {p: one for p, one in self.persons.items() if one.conference == room}
+        here = {participant for participant, one in inside.items() if one.bridge == name}
+        bridge = self.bridges[name]
+        if here and (speaker is None or speaker in inside):
+            listeners = here if speaker != bridge.speakers.get(room) else set()
+            bridge.speakers[room] = speaker
+        else:
+            listeners = set()
+        said = DominantSpeaker(conference=room, participant=speaker)
+        effects = self.feed(
+            DominantSpeakerReceived(bridge=name, connection=bridge.connection, speaker=said)
+        )
+        assert self.told_in(effects) == listeners
+        assert len(effects) == len(listeners)
 
     @rule(participant=people, kind=KINDS, muted=st.booleans())
     def mutes(self, participant: ParticipantId, kind: SourceKind, muted: bool) -> None:
@@ -385,20 +555,34 @@ class FocusMachine(RuleBasedStateMachine):
             )
         )
 
-    @rule(participant=people, sources=st.none() | st.just((SourceId(6), SourceId(10))))
+    @rule(
+        participant=people,
+        pictures=st.none() | st.just(()) | st.just(PICTURES),
+        last_n=LAST_N,
+        height_px=st.sampled_from([180, 360]),
+    )
     def wants_to_see(
-        self, participant: ParticipantId, sources: tuple[SourceId, ...] | None
+        self,
+        participant: ParticipantId,
+        pictures: tuple[Picture, ...] | None,
+        last_n: int | None,
+        height_px: int,
     ) -> None:
         person = self.persons.get(participant)
-        if person is not None:
-            person.view = sources
-        self.feed(
-            ViewChanged(
-                conference=person.conference if person else ROOMS[0],
-                participant=participant,
-                sources=sources,
-            )
+        view = View(
+            conference=person.conference if person else ROOMS[0],
+            participant=participant,
+            pictures=pictures,
+            last_n=last_n,
+            height_px=height_px,
         )
+        if person is not None:
+            limit = self.state.last_n
+            if limit is not None and (last_n is None or last_n > limit):
+                person.view = replace(view, last_n=limit)
+            else:
+                person.view = view
+        self.feed(ViewChanged(view=view))
 
     @rule(participant=people)
     def its_transport_ends(self, participant: ParticipantId) -> None:
@@ -465,6 +649,7 @@ class FocusMachine(RuleBasedStateMachine):
             generations = set()
             for name, bridge in self.bridges.items():
                 told = bridge.conferences.get(conference)
+                assert told is None or name not in seated or told.codec is self.codec_of(conference)
                 if name not in seated:
                     assert told is None or (told.seats, told.routes) == ((), ())
                     continue
@@ -484,6 +669,20 @@ class FocusMachine(RuleBasedStateMachine):
             if person.bridge is not None:
                 views = self.bridges[person.bridge].views
                 assert views.get(participant, person.view) == person.view
+
+    @invariant()
+    def everybody_encodes_what_everybody_decodes(self) -> None:
+        for person in self.persons.values():
+            assert person.codec is self.codec_of(person.conference)
+
+    @invariant()
+    def everybody_sees_the_speaker_that_their_bridge_named(self) -> None:
+        for person in self.persons.values():
+            if person.bridge is None:
+                assert person.speaker is None
+            else:
+                named = self.bridges[person.bridge].speakers.get(person.conference)
+                assert person.speaker == named
 
     @invariant()
     def every_bridge_knows_all_others_and_nobody_else(self) -> None:
@@ -510,6 +709,34 @@ class FocusMachine(RuleBasedStateMachine):
 
     def seats_taken(self) -> Counter[BridgeId]:
         return Counter(one.bridge for one in self.persons.values() if one.bridge is not None)
+
+    def bridge_of(self, person: OnePerson) -> st.SearchStrategy[BridgeId]:
+        return st.nothing() if person.bridge is None else st.just(person.bridge)
+
+    def requests(self) -> set[int]:
+        return {request for bridge in self.bridges.values() for request in bridge.asked}
+
+    def codec_of(self, room: ConferenceId) -> VideoCodec:
+        usable = set(VideoCodec)
+        for one in self.persons.values():
+            if one.conference == room and one.decodes is not None:
+                usable &= one.decodes
+        return next((codec for codec in self.state.codecs if codec in usable), VideoCodec.VP8)
+
+    @staticmethod
+    def answered(
+        bridge: BridgeId,
+        connection: ConnectionId,
+        request: int,
+        decodes: frozenset[VideoCodec] | None,
+    ) -> BridgeAnswered:
+        return BridgeAnswered(
+            bridge=bridge, connection=connection, request=request, answer="v=0", decodes=decodes
+        )
+
+    @staticmethod
+    def told_in(effects: list[Effect]) -> set[ParticipantId]:
+        return {effect.participant for effect in effects if isinstance(effect, ToParticipant)}
 
     @staticmethod
     def region_of(bridge: BridgeId) -> Region:
@@ -624,9 +851,7 @@ def test_an_offer_to_a_connection_that_was_replaced_is_void_and_fails_no_more() 
     assert [effect.notice for effect in effects if isinstance(effect, ToParticipant)] == [
         Moved(region=Region("frankfurt"), bridge=BridgeId("frankfurt-1"))
     ]
-    answered = BridgeAnswered(
-        bridge=BridgeId("frankfurt-1"), connection=ConnectionId(2), request=1, answer="v=0"
-    )
+    answered = FocusMachine.answered(BridgeId("frankfurt-1"), ConnectionId(2), 1, None)
     assert step(state, answered)[1] == ()
     assert step(state, Tick(now=100.0))[1] == ()
 
@@ -639,9 +864,7 @@ def test_an_offer_with_two_sources_of_a_kind_is_refused_and_the_one_before_it_st
     assert isinstance(refusal, ToParticipant)
     assert isinstance(refusal.notice, Failed)
     assert refusal.notice.code is FailureCode.BAD_REQUEST
-    answered = BridgeAnswered(
-        bridge=BridgeId("frankfurt-1"), connection=ConnectionId(1), request=1, answer="v=0"
-    )
+    answered = FocusMachine.answered(BridgeId("frankfurt-1"), ConnectionId(1), 1, None)
     _, effects = step(state, answered)
     assert any(
         isinstance(one, ToParticipant) and one.notice == Answer(attempt=0, sdp="v=0")

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import stat
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus.tokens import TokenLedger, mint_token
+from focus.tokens import MAX_BRIDGES_PER_TOKEN, TokenLedger, mint_token
 from relay.errors import MalformedError, OctomeshError, RemoteProtocolError, SettingsError
 from relay.ids import Region
 
@@ -24,6 +25,37 @@ def test_a_token_makes_one_bridge_of_its_region_once(tmp_path: Path) -> None:
     ledger.spend(grant, NOW)
     with pytest.raises(RemoteProtocolError, match="has been used"):
         ledger.check_untrusted(token, NOW)
+
+
+def test_a_token_for_several_makes_so_many_bridges_and_no_more(tmp_path: Path) -> None:
+    token = mint_token(tmp_path, FRANKFURT, 60.0, bridges=3, now_s=NOW)
+    made = []
+    for _ in range(3):
+        ledger = TokenLedger(tmp_path)  # as after a restart
+        grant = ledger.check_untrusted(token, NOW)
+        ledger.spend(grant, NOW)
+        made.append(grant.bridge)
+    assert made == ["frankfurt-1", "frankfurt-2", "frankfurt-3"]
+    for each in (ledger, TokenLedger(tmp_path)):
+        with pytest.raises(RemoteProtocolError, match="has been used for all 3 bridges"):
+            each.check_untrusted(token, NOW)
+
+
+@pytest.mark.parametrize("bridges", [-1, 0, MAX_BRIDGES_PER_TOKEN + 1])
+def test_a_token_for_none_or_for_too_many_is_not_minted(tmp_path: Path, bridges: int) -> None:
+    with pytest.raises(SettingsError, match="a token is for 1 to 1000 bridges"):
+        mint_token(tmp_path, FRANKFURT, 60.0, bridges=bridges, now_s=NOW)
+
+
+def test_a_ledger_of_before_tokens_had_a_count_is_understood(tmp_path: Path) -> None:
+    token = mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW)
+    jti = TokenLedger(tmp_path).check_untrusted(token, NOW).jti
+    ledger = {"spent": {jti: NOW + 60}, "enrolled": {"frankfurt": 4}}
+    (tmp_path / "enrolment.json").write_text(json.dumps(ledger))
+    with pytest.raises(RemoteProtocolError, match="has been used"):
+        TokenLedger(tmp_path).check_untrusted(token, NOW)
+    other = mint_token(tmp_path, FRANKFURT, 60.0, now_s=NOW)
+    assert TokenLedger(tmp_path).check_untrusted(other, NOW).bridge == "frankfurt-5"
 
 
 def test_a_spent_token_stays_spent_over_a_restart_and_ids_go_on(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def main() -> None:
 
 
 def _parser(name: str) -> tuple[Run, int]:
-    with atheris.instrument_imports(include=["relay", "region", "focus", "web", "aioice"]):
+    ours = ["relay", "region", "focus", "web", "tests.region.twcc", "tests.region.sent"]
+    with atheris.instrument_imports(include=[*ours, "aioice"]):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
 

@@ -22,6 +22,7 @@ from pylibsrtp._binding import ffi
 from region.kernel import NO_STREAM, Pump, pack_address, reference
 from relay.errors import LocalProtocolError, MalformedError
 from relay.payload import HeaderExtension, PayloadType
+from tests.fuzz.framed import ADDRESS, FramedClient, framed
 from tests.fuzz.script import Op, records
 
 MAX_SCRIPT_BYTES = 8_192
@@ -90,7 +91,14 @@ _FIRST_SLOT = 0x60
 """From here on they are clients' slots, whose packets name their source, below are legs."""
 _LEFT = {ssrc + more for ssrc, _, _ in _SLOTS for more in (0, _RTX)}
 _NUMBERS = {number.value: number for number in PayloadType}
-_IDS = {1: HeaderExtension.AUDIO_LEVEL, 20: HeaderExtension.VIDEO_ORIENTATION, 200: 200}
+_IDS = {
+    1: HeaderExtension.AUDIO_LEVEL,
+    5: HeaderExtension.TRANSPORT_SEQUENCE,
+    9: HeaderExtension.DEPENDENCY_DESCRIPTOR,
+    20: HeaderExtension.VIDEO_ORIENTATION,
+    200: 200,
+}
+_PROBE_BPS, _PROBE_S = 10_000_000, 0.001
 
 
 class Harness:
@@ -103,21 +111,23 @@ class Harness:
         self._thread = threading.Thread(target=self._pump.run, daemon=True)
         self._thread.start()
         self._stranger = _bound()
-        self._sent = 0
+        self._sent = self._written = 0
         self._crossed = False
         """Whether somebody sends to an address that is another's."""
+        self._framed_to_sealed = False
+        """Whether what comes by TCP may be encrypted."""
+        self._client = FramedClient(self._pump)
         # The first two send, the last two are sent to; one of each kind is encrypted.
         self._ends = [_End(sealed=sealed) for sealed in (False, True, False, True)]
-        self._sent = 0
 
     def execute(self, script: bytes) -> int:
-        """Run it; how many datagrams the pump has dealt with. AssertionError is a finding."""
-        before = self._pump.counters()["datagrams_in"]
+        """Run it; how many packets the pump has dealt with. AssertionError is a finding."""
+        before = self._pump.counters()
         self._random = Random(crc32(script))
         self._sequences = count(self._random.randrange(1 << 16))
         self._indices = count(1)
-        self._sent = 0
-        self._crossed = False
+        self._sent = self._written = 0
+        self._crossed = self._framed_to_sealed = False
         self._missing: list[int] = []
         self._passed: list[int] = []
         for end in self._ends:
@@ -127,10 +137,11 @@ class Harness:
         for round_ in range(_ROUNDS):
             for operation, body in operations:
                 self._do(operation, self._changed(body) if round_ else body)
-            if self._sent >= BATCH or not operations:
+            if self._sent + self._written >= BATCH or not operations:
                 break
-        done = self._wait(before)
+        done = self._wait(before["datagrams_in"])
         self._check_what_left()
+        done += self._pump.counters()["tcp_frames_in"] - before["tcp_frames_in"]
         for end in self._ends:
             self._remove(end)
         self._pump.drain(1 << 16)
@@ -166,7 +177,14 @@ class Harness:
         sends = end in self._ends[:2]
         end.streams = [self._stream(end, at) for at in (range(len(_SSRCS)) if sends else ())]
         end.egresses = [
-            pump.add_egress(end.transport, ssrc, video=video, trunk=trunk, rtx_ssrc=ssrc + _RTX)
+            pump.add_egress(
+                end.transport,
+                ssrc,
+                video=video,
+                trunk=trunk,
+                rtx_ssrc=ssrc + _RTX,
+                numbered=not trunk,
+            )
             for ssrc, video, trunk in (() if sends else _SLOTS)
         ]
 
@@ -200,6 +218,8 @@ class Harness:
         match operation:
             case Op.MEDIA:
                 self._send(plain, self._media(body))
+            case Op.FRAMES:
+                self._frames(choice, body[1:])
             case Op.RESTORED:
                 self._send(plain, self._retransmission(body))
             case Op.NACK:
@@ -214,7 +234,7 @@ class Harness:
                 self._send_from(self._stranger, body)
             case Op.RTCP:
                 self._send(plain, self._rtcp(body))
-            case Op.SOURCE | Op.STREAM | Op.TRANSPORT | Op.MAPS | Op.ADDRESS:
+            case Op.SOURCE | Op.LAYER | Op.STREAM | Op.TRANSPORT | Op.MAPS | Op.ADDRESS:
                 with contextlib.suppress(LocalProtocolError):
                     self._change(operation, choice, body)
             case Op.DRAIN:
@@ -235,6 +255,12 @@ class Harness:
                 egress = receiver.egresses[choice // 2 % len(_SLOTS)]
                 at = other // 2 % (len(_SSRCS) + 1)
                 self._pump.set_source(egress, [*sender.streams, NO_STREAM][at])
+            case Op.LAYER:
+                receiver = self._ends[2 + choice % 2]
+                egress = receiver.egresses[choice // 2 % len(_SLOTS)]
+                self._pump.set_layer(egress, other & 3, other >> 2 & 3)
+                if other & 0xC0 == 0xC0:
+                    self._pump.probe(receiver.transport, _PROBE_BPS, _PROBE_S, cluster=1)
             case Op.STREAM:
                 at = choice % len(_SSRCS)
                 self._pump.remove_stream(sender.streams[at])
@@ -254,12 +280,32 @@ class Harness:
                 address = (self._stranger, self._ends[other % 4].bound)[choice // 4 % 2]
                 packed = pack_address(*address.getsockname())
                 if choice & 0x10:
-                    packed = packed[:-1] + bytes([other])  # so that they become too many
+                    packed = packed[:17] + bytes([other]) + packed[18:]  # to become too many
                 if choice & 0x20:
                     self._crossed = True
                     self._pump.select_address(end.transport, packed)
                 else:
                     self._pump.bind_address(end.transport, packed)
+
+    def _frames(self, choice: int, body: bytes) -> None:
+        """The first bits say whose the connection shall be, the others what happens to it."""
+        self._client.connect(greets=choice & 0x40 == 0)
+        end = self._ends[choice % 4]
+        with contextlib.suppress(LocalProtocolError):
+            if choice & 4:
+                self._framed_to_sealed |= end.sealed
+                self._pump.select_address(end.transport, ADDRESS)
+            elif choice & 8:
+                self._pump.bind_address(end.transport, ADDRESS)
+        if choice & 0x10:
+            self._client.write(body)
+        elif body:
+            self._client.write(framed(self._media(body) if body[0] & 1 else body))
+        if choice & 0x20:
+            self._client.read()
+        if choice & 0xC0 == 0x80:
+            self._pump.close_connection(ADDRESS)
+        self._written += 1
 
     def _look(self) -> None:
         for end in self._ends:
@@ -270,6 +316,7 @@ class Harness:
                 for egress in end.egresses:
                     self._pump.egress_stats(egress)
         self._pump.awaiting()
+        self._pump.path_reports(time.monotonic())
 
     # ---- datagrams
 
@@ -365,6 +412,9 @@ class Harness:
             _emptied(end.bound)
         _emptied(self._stranger)
         arrived = _emptied(plain.bound)
+        by_tcp = self._client.finish()
+        if not self._framed_to_sealed:
+            arrived += [data for data in by_tcp if not 192 <= data[1] < 224]
         if self._crossed:  # then they may be others'
             return
         for data in arrived:

@@ -44,6 +44,12 @@ static inline int octomesh_recvmmsg(
 }
 #define recvmmsg octomesh_recvmmsg
 
+/* Nor what is behind a frame of TCP's. */
+#define mark_received(start, used, room) do { \
+        ASAN_UNPOISON_MEMORY_REGION((start), (room)); \
+        ASAN_POISON_MEMORY_REGION((char *)(start) + (used), (room) - (used)); \
+    } while (0)
+
 /* What is sent may not have run into the next one's place. */
 static inline int octomesh_sendmmsg(
     int fd, struct mmsghdr *message, unsigned int count, int flags

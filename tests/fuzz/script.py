@@ -15,6 +15,8 @@ class Op(IntEnum):
 
     MEDIA = 0
     """A packet of a known SSRC with the next sequence number."""
+    FRAMES = 1
+    """By TCP: frames, or anything in their place; and whose connection it is, and its end."""
     RESTORED = 2
     """As MEDIA, as a retransmission (RFC 4588) of a packet that is missing."""
     NACK = 3
@@ -42,6 +44,8 @@ class Op(IntEnum):
     """Python takes what is queued, and sends RTCP of its own."""
     LOOK = 15
     """Python reads all counters."""
+    LAYER = 16
+    """An egress passes other layers, or its transport is probed."""
 
 
 def record(op: Op, body: bytes) -> bytes:
@@ -53,8 +57,8 @@ def records(script: bytes) -> Iterator[tuple[Op, bytes]]:
     """All records; the last may be cut short."""
     at = 0
     while at + 3 <= len(script):
-        number = script[at] % 16
+        number = script[at] % len(Op)
         length = int.from_bytes(script[at + 1 : at + 3], "big") & MAX_BODY_BYTES
         at += 3
-        yield Op(number) if number != 1 else Op.MEDIA, script[at : at + length]
+        yield Op(number), script[at : at + length]
         at += length

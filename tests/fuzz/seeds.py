@@ -18,14 +18,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, Phase, given, settings
 
 from focus.tokens import mint_token
-from region import rtcp, twcc
+from region import rtcp
 from relay import framing, identity, probe, trunk_messages
 from relay.codec import Codec
 from relay.control import FROM_BRIDGE, FROM_FOCUS, FromBridge, FromFocus
 from relay.ids import BridgeId, Region
+from relay.payload import PayloadType
 from tests.fuzz.engine import HOUSE, SEEDS
 from tests.fuzz.script import Op, record
 from tests.fuzz.targets import NOW_S, authority
+from tests.region import twcc
+from tests.strategies import scalable, vp8
+from tests.strategies.calls import Camera
+from tests.strategies.descriptors import MODES
 from tests.strategies.messages import values
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
 
@@ -206,6 +211,24 @@ def rtp_seeds() -> list[bytes]:
     ]
 
 
+def layered_seeds() -> list[list[bytes]]:
+    """The first pictures of VP8 with layers, and of each scalable mode, a list for each."""
+    cameras: list[Camera] = [
+        vp8.Camera(encoder=vp8.Encoder(picture_id=120, tl0picidx=254), sequence=0, timestamp=0)
+    ]
+    types = (PayloadType.VP8, PayloadType.VP9, PayloadType.AV1, PayloadType.AV1)
+    for mode, payload_type in zip(MODES, types, strict=True):
+        encoder = scalable.Encoder(mode)
+        cameras.append(
+            scalable.Camera(encoder=encoder, payload_type=payload_type, sequence=0, timestamp=0)
+        )
+    return [
+        # Of the SSRC that the kernel's target takes for its first stream.
+        [packet[:11] + b"\0" + packet[12:] for _ in range(6) for packet in camera.take()]
+        for camera in cameras
+    ]
+
+
 def kernel_seeds() -> list[bytes]:
     packets = rtp_seeds()
     compounds = rtcp_seeds()
@@ -215,6 +238,7 @@ def kernel_seeds() -> list[bytes]:
     lost = [record(Op.MEDIA, packet[:2] + b"\3" + packet[3:]) for packet in packets]
     restored = [record(Op.RESTORED, packet) for packet in packets]
     nack = record(Op.NACK, b"\x08\0\1")
+    layers = [record(Op.LAYER, b"\0" + bytes([limits])) for limits in (0x05, 0x0A, 0xC0)]
     feedback = [record(Op.RTCP, packet) for packet in compounds]
     return [
         *(b"".join(each) for each in (plain, exact, sealed, feedback)),
@@ -226,6 +250,17 @@ def kernel_seeds() -> list[bytes]:
         record(Op.MAPS, bytes(range(1, 31))) + b"".join(plain),
         record(Op.ADDRESS, b"\0") + b"".join(exact) + record(Op.DRAIN, compounds[0]) + feedback[0],
         record(Op.RAW, b"\x16\xfe\xfd" + bytes(20)) + record(Op.RAW, b"\x80" + bytes(40)),
+        # By TCP: what a sender frames, then what is sent to a receiver, then what is no frame.
+        b"".join(record(Op.FRAMES, b"\x08" + each) for each in (*packets, *compounds)),
+        record(Op.FRAMES, b"\x06") + b"".join(plain) + record(Op.FRAMES, b"\x22") + feedback[0],
+        record(Op.FRAMES, b"\x1a\x00\x14\x00") + record(Op.FRAMES, b"\x12" + bytes(40)),
+        record(Op.FRAMES, b"\x50GET /")
+        + record(Op.FRAMES, b"\x0f\x01")
+        + record(Op.FRAMES, b"\x80"),
+        *(
+            b"".join(record(Op.MEDIA, packet) + layers[at % 3] for at, packet in enumerate(packets))
+            for packets in layered_seeds()
+        ),
     ]
 
 
@@ -236,8 +271,17 @@ def signalling_seeds() -> list[bytes]:
         {"type": "join", "room": "standup", "name": "Ωμέγα", "region": None},
         {"type": "offer", "attempt": 0, "sdp": sdp, "sources": {"0": "microphone", "1": "camera"}},
         {"type": "mute", "kind": "screen", "muted": True},
-        {"type": "view", "sources": [6, 10]},
-        {"type": "view", "sources": None},
+        {"type": "offer", "attempt": 1, "renews": True, "sdp": "v=0", "sources": {"9": "screen"}},
+        {"type": "view", "pictures": None},
+        {"type": "view", "pictures": [], "last_n": 3, "height_px": 90},
+        {
+            "type": "view",
+            "pictures": [
+                {"source": 6, "height_px": 720, "stage": True},
+                {"source": 10, "height_px": 180},
+            ],
+            "last_n": None,
+        },
         {"type": "leave"},
     ]
     return [json.dumps(each).encode() for each in frames]
@@ -246,18 +290,22 @@ def signalling_seeds() -> list[bytes]:
 def shortened(offer: bytes) -> bytes:
     """The sections of an offer that differ, so that thousands of it are read in a second."""
     session, *sections = offer.split(b"m=")
-    kept: dict[tuple[bytes, bool], tuple[bytes, bytes]] = {}
+    kept: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
     for section in sections:
         (mid,) = re.findall(rb"a=mid:(\S+)", section)
-        codecs = re.findall(rb"a=rtpmap:(\d+) (?:opus|VP8|rtx)/", section)[:3]
+        numbers: dict[bytes, bytes] = {}
+        for number, name in re.findall(rb"a=rtpmap:(\d+) (\w+)/", section):
+            numbers.setdefault(name, number)
+        names = (b"opus", b"OPUS", b"red", b"VP8", b"VP9", b"H264", b"AV1", b"rtx")
+        carried = {number for name, number in numbers.items() if name in names}
         lines = [
             line
             for line in section.splitlines(keepends=True)
             if not (other := re.match(rb"a=(?:rtpmap|fmtp|rtcp-fb):(\d+) ", line))
-            or other[1] in codecs
+            or other[1] in carried
         ]
-        kind = (section[:5], b"a=recvonly" in section)
-        kept.setdefault(kind, (mid, b"m=" + b"".join(lines)))
+        (direction,) = re.findall(rb"a=(send|recv)", section)[:1] or [b""]
+        kept.setdefault((section[:5], direction), (mid, b"m=" + b"".join(lines)))
     group = b"BUNDLE " + b" ".join(mid for mid, _ in kept.values())
     session = re.sub(rb"BUNDLE [^\r\n]*", group, session)
     return session + b"".join(section for _, section in kept.values())
@@ -300,7 +348,8 @@ def main() -> None:
     write("offer", [shortened(path.read_bytes()) for path in sorted(OFFERS.iterdir())])
     write("rtcp", rtcp_seeds())
     write("transport-feedback", feedback_seeds())
-    write("rtp-reference", rtp_seeds())
+    layered = [packets[at] for packets in layered_seeds() for at in (0, 3)]
+    write("rtp-reference", rtp_seeds() + layered)
     write("signalling", signalling_seeds())
     write("kernel", kernel_seeds())
 

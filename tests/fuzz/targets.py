@@ -13,7 +13,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from focus.tokens import TokenLedger, mint_token
-from region import ice, offer, rtcp, sdp, twcc
-from region.kernel import reference
+from region import ice, offer, rtcp, sdp
+from region.kernel import reference, reference_codecs, reference_egress, report
 from relay import control, framing, identity, link, probe, trunk_messages
 from relay.codec import Codec
 from relay.errors import LocalProtocolError, MalformedError, RemoteProtocolError
-from relay.ids import Address, BridgeId, Region, SourceKind, Ssrc
+from relay.ids import Address, BridgeId, Region, SourceKind, Ssrc, VideoCodec
+from relay.payload import PayloadType
+from tests.region import twcc
+from tests.region.sent import SentPackets, Told
+from tests.strategies.calls import SENDER_IDS
 from web import messages
 
 NOW_S = 1_900_000_000.0
@@ -158,7 +162,7 @@ def stun_message(data: bytes) -> None:
     with contextlib.suppress(MalformedError):
         ice.local_ufrag_untrusted(message)
     agent = ice.IceLite(_CREDENTIALS, None)
-    reply = agent.receive_check(message, bytes(10) + b"\xff\xff\x7f\0\0\1\0\1", 1.0)
+    reply = agent.receive_check(message, bytes(10) + b"\xff\xff\x7f\0\0\1\0\1\0", 1.0)
     if reply.response is not None:
         answer = ice.parse_stun_untrusted(reply.response)
         assert answer.transaction_id == message.transaction_id
@@ -169,29 +173,38 @@ _LINE = re.compile(r"[a-z]=[^\r\n]*")
 
 
 def offered(data: bytes) -> None:
-    """An SDP offer, and an answer to it that no line of it has broken."""
+    """An SDP offer, and answers to it that no line of it has broken."""
     try:
         read = offer.parse_offer_untrusted(data.decode(errors="replace"))
     except MalformedError:
         return
     senders = [each for each in read.sections if each.direction in ("sendonly", "sendrecv")]
     kinds = {"audio": SourceKind.MICROPHONE, "video": SourceKind.CAMERA}
+    wishes: dict[str, Any] = {
+        "sources": {each.mid: kinds[each.media] for each in senders if each.media},
+        "codec": VideoCodec.VP8,
+        "ice": _CREDENTIALS,
+        "fingerprint": "sha-256 " + ":".join(["AB"] * 32),
+        "candidates": [Address(host="192.0.2.1", port=10_000)],
+        "slot_ssrcs": {slot.mid: Ssrc(1_000 + at) for at, slot in enumerate(read.slots)},
+        "session_id": 1,
+    }
     try:
-        answer = sdp.answer(
-            read,
-            sources={each.mid: kinds[each.media] for each in senders if each.media},
-            ice=_CREDENTIALS,
-            fingerprint="sha-256 " + ":".join(["AB"] * 32),
-            candidates=[Address(host="192.0.2.1", port=10_000)],
-            slot_ssrcs={slot.mid: Ssrc(1_000 + at) for at, slot in enumerate(read.slots)},
-        )
+        first = sdp.answer(read, **wishes, version=1)
     except RemoteProtocolError:
         return
-    lines = answer.sdp.split("\r\n")
+    again = sdp.answer(read, **wishes, version=2, earlier=first)
+    assert again.payload_types == first.payload_types
+    assert again.extensions == first.extensions
+    lines = first.sdp.split("\r\n")
     assert lines.pop() == ""
     assert all(_LINE.fullmatch(line) for line in lines)
-    assert sum(line.startswith("m=") for line in lines) == len(read.sections)
-    assert len(set(answer.payload_types.values())) == len(answer.payload_types)
+    formats = [line.split(" ")[3:] for line in lines if line.startswith("m=")]
+    assert len(formats) == len(read.sections)
+    for section, answered in zip(read.sections, formats, strict=True):
+        assert set(answered) <= set(section.formats)
+    assert len(set(first.payload_types.values())) == len(first.payload_types)
+    assert all(1 <= len(source.encodings) <= sdp.MAX_ENCODINGS for source in first.sources)
 
 
 def rtcp_compound(data: bytes) -> None:
@@ -210,14 +223,33 @@ def rtcp_compound(data: bytes) -> None:
         assert rtcp.parse_compound_untrusted(built) == packets
 
 
+_FEEDBACK_PACKETS = 64
+_SENT_S = 1.0
+
+
 def transport_feedback(data: bytes) -> None:
-    """Transport-wide feedback, which says the same when built again."""
-    try:
-        feedback = twcc.parse_feedback_untrusted(data)
-    except MalformedError:
-        return
-    assert len(feedback.arrivals) <= min(feedback.statuses, 8 * len(data))
-    assert twcc.parse_feedback_untrusted(twcc.build_feedback(feedback)) == feedback
+    """Transport-wide feedback on a few packets: the kernel's reading and the oracle's."""
+    path, oracle = report.Path(), SentPackets()
+    for _ in range(_FEEDBACK_PACKETS):
+        assert path.sent(1_000, _SENT_S) == oracle.sent(int(_SENT_S * 1e6))
+    for _ in range(2):  # what is told again is no news
+        try:
+            feedback = twcc.parse_feedback_untrusted(data)
+        except MalformedError:
+            assert not path.feedback(data, _SENT_S)
+            assert not path.read(_SENT_S).heard
+            return
+        assert path.feedback(data, _SENT_S)
+        read = path.read(_SENT_S)
+        told = Told(read.acked_packets, read.lost_packets, read.never_sent)
+        assert told == oracle.on_feedback(feedback)
+        assert read.heard == bool(told.acked or told.lost)
+        assert read.queue_s >= 0
+        assert read.rtt_s is None or read.rtt_s >= 0
+
+
+_EXTENSIONS = {number: extension for extension, number in SENDER_IDS.items()}
+_SAME = {number: number for number in range(128)}
 
 
 def rtp_reference(data: bytes) -> None:
@@ -226,7 +258,17 @@ def rtp_reference(data: bytes) -> None:
         packet = reference.parse_untrusted(data)
     except MalformedError:
         return
-    reference.begins_keyframe(packet.payload)
+    stream, egress = reference_egress.Stream(), reference_egress.Egress(video=True)
+    egress.set_source(stream)
+    for payload_type in PayloadType:
+        named = tuple((_EXTENSIONS.get(number, 0), each) for number, each in packet.extensions)
+        seen = stream.observe(replace(packet, payload_type=payload_type, extensions=named))
+        left = egress.forward(stream, seen, joined_timestamp=lambda: 0)
+        assert left is None or len(left.payload) == len(packet.payload)
+    with contextlib.suppress(MalformedError):
+        _, primary = reference_codecs.red_primary_untrusted(packet.payload)
+        assert packet.payload.endswith(primary)
+        assert reference_codecs.red_renumbered_untrusted(packet.payload, _SAME) == packet.payload
     built = reference.build(
         packet,
         payload_type=packet.payload_type,
@@ -390,11 +432,19 @@ TARGETS = {
     "rtcp": Target(run=rtcp_compound, parsers=("region.rtcp.parse_compound_untrusted",)),
     "transport-feedback": Target(
         run=transport_feedback,
-        parsers=("region.twcc.parse_feedback_untrusted",),
+        parsers=("region.kernel.report.Path.feedback",),
         max_bytes=1_600,
     ),
     "rtp-reference": Target(
-        run=rtp_reference, parsers=("region.kernel.reference.parse_untrusted",), max_bytes=1_600
+        run=rtp_reference,
+        parsers=(
+            "region.kernel.reference.parse_untrusted",
+            "region.kernel.reference_codecs.parse_picture_untrusted",
+            "region.kernel.reference_codecs.red_primary_untrusted",
+            "region.kernel.reference_codecs.red_renumbered_untrusted",
+            "region.kernel.reference_descriptor.parse_untrusted",
+        ),
+        max_bytes=1_600,
     ),
     "signalling": Target(run=signalling, parsers=("web.messages.parse_browser_message_untrusted",)),
 }

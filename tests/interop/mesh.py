@@ -146,6 +146,7 @@ class Mesh:
             relay_port=relay_port,
             ops_port=ops_port,
             advertise=LOOPBACK,
+            advertise_interfaces=False,
         )
 
     def token(self, region: Region, ttl_s: float = 60.0) -> str:

@@ -40,6 +40,7 @@ FRAME_SAMPLES = 960
 FRAMES_PER_S = 25
 VIDEO_TICKS_PER_S = 90_000
 WIDTH, HEIGHT = 160, 120
+STRANGE_KEPT = 4
 CHROMA_TOLERANCE = 12
 TONE_TOLERANCE_HZ = 60
 
@@ -85,12 +86,14 @@ class _Tone(MediaStreamTrack):  # type: ignore[misc]
         step = 2 * math.pi * looks.tone_hz / SAMPLE_RATE
         wave = [int(12_000 * math.sin(step * at)) for at in range(FRAME_SAMPLES)]
         self._samples = array("h", wave).tobytes()
+        self._silence = bytes(len(self._samples))
+        self.silent = False
         self._pacing = _Pacing(FRAME_SAMPLES / SAMPLE_RATE)
 
     async def recv(self) -> AudioFrame:
         number = await self._pacing.next()
         frame = AudioFrame(format="s16", layout="mono", samples=FRAME_SAMPLES)
-        frame.planes[0].update(self._samples)
+        frame.planes[0].update(self._silence if self.silent else self._samples)
         frame.sample_rate = SAMPLE_RATE
         frame.pts = number * FRAME_SAMPLES
         frame.time_base = Fraction(1, SAMPLE_RATE)
@@ -162,15 +165,20 @@ class Stack:
         self.sees: Counter[Looks] = Counter()
         """Decoded frames, by whose picture is in them."""
         self.hears: Counter[Looks] = Counter()
+        self.heights: Counter[int] = Counter()
+        """All decoded frames, by their height."""
+        self.longest_gap_s = 0.0
+        """The longest time between two of them; whoever asks may set it back."""
         self.strange: list[object] = []
-        """What was decoded and is nobody's."""
+        """The latest that was decoded and is nobody's."""
         self._tasks: list[asyncio.Task[None]] = []
         # As balanced, its default, aiortc 1.14 leaves all videos but the first on a dead transport.
         bundled = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         self._pc = RTCPeerConnection(bundled)
         self._pc.on("track", self._on_track)
+        self._tone = _Tone(looks)
         own = [
-            self._pc.addTransceiver(_Tone(looks), direction="sendonly"),
+            self._pc.addTransceiver(self._tone, direction="sendonly"),
             self._pc.addTransceiver(_Picture(looks), direction="sendonly"),
         ]
         for _ in range(audio_slots):
@@ -187,6 +195,15 @@ class Stack:
     @property
     def state(self) -> str:
         return str(self._pc.connectionState)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it sends silence instead of its tone."""
+        return self._tone.silent
+
+    @silent.setter
+    def silent(self, silent: bool) -> None:
+        self._tone.silent = silent
 
     async def offer(self) -> tuple[str, dict[str, str]]:
         """The SDP, and which of its sections are what."""
@@ -218,7 +235,18 @@ class Stack:
         self._tasks.append(asyncio.ensure_future(watch))
 
     async def _look(self, track: MediaStreamTrack) -> None:
-        await self._take(track, self.sees, _whose_picture)
+        clock = asyncio.get_running_loop().time
+        before_s: float | None = None
+
+        def whose(frame: VideoFrame) -> Looks | None:
+            nonlocal before_s
+            now_s = clock()
+            self.heights[frame.height] += 1
+            self.longest_gap_s = max(self.longest_gap_s, now_s - (before_s or now_s))
+            before_s = now_s
+            return _whose_picture(frame)
+
+        await self._take(track, self.sees, whose)
 
     async def _listen(self, track: MediaStreamTrack) -> None:
         await self._take(track, self.hears, _whose_tone)
@@ -234,7 +262,7 @@ class Stack:
                 frame = await track.recv()
                 found = whose(frame)
                 if found is None:
-                    self.strange.append(frame)
+                    self.strange = [*self.strange[-STRANGE_KEPT + 1 :], frame]
                 else:
                     count[found] += 1
         except MediaStreamError:
@@ -327,7 +355,7 @@ async def participant(
             await signalling.say(type="offer", attempt=0, sdp=tamper(sdp), sources=mids)
             joined = await signalling.hear("joined")
             answer = (await signalling.hear("answer"))["sdp"]
-            await loop.call(partial(stack.accept, _through(answer, tap.address)))
+            await loop.call(partial(stack.accept, through(answer, tap.address)))
             nursery.start_soon(signalling.keep_hearing)
             if connects:
                 await until_true(lambda: stack.state == "connected")
@@ -337,13 +365,13 @@ async def participant(
         await loop.call(stack.close)
 
 
-def _through(answer: str, tap: tuple[str, int]) -> str:
-    """The answer, with the tap as the only candidate.
+def through(answer: str, address: tuple[str, int]) -> str:
+    """The answer, with that address as the only candidate.
 
     It stands in each section, not in the bundle's first alone (RFC 9143 §7.1.3), because
     aiortc 1.14 looks into the last one that shares the transport.
     """
-    host, port = tap
+    host, port = address
     lines = [line for line in answer.split("\r\n") if "candidate" not in line]
     candidate = f"a=candidate:1 1 udp 2130706431 {host} {port} typ host"
     head, *sections = "\r\n".join(lines).split("\r\nm=")

@@ -9,7 +9,7 @@ that is how libwebrtc reports, and what its sender expects.
 
 from collections.abc import Iterable
 
-from region.twcc import (
+from tests.region.twcc import (
     MAX_STATUSES,
     REFERENCE_MODULUS_TICKS,
     REFERENCE_TICKS,

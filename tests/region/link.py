@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from random import Random
 
 from region.gcc import BandwidthEstimator
-from region.probing import ProbePlan
-from region.sent import ClusterId, SentHistory, SentPacket
-from region.twcc import parse_feedback_untrusted
+from region.kernel.report import Path as SentPath
+from region.kernel.report import PathReport
+from region.probing import MIN_PACKETS, ProbePlan
 from tests.region.arrivals import ArrivalRecorder
 
 STEP_US = 1_000
 FEEDBACK_US = 50_000
 FRAME_US = 33_000
 PACKET_BYTES = 1_200
+PADDING_BYTES = 250
+FIRST_SEQUENCE = 65_000
 RECEIVER_CLOCK_US = 7_000_000_000
 
 
@@ -54,7 +56,7 @@ class Link:
             self.queued_bytes -= size_bytes
             jitter_us = self.random.randint(0, self.jitter_us)
             self.arrived_us = max(self.arrived_us, int(done_us) + self.propagation_us + jitter_us)
-            left.append((sequence & 0xFFFF, self.arrived_us))
+            left.append((sequence, self.arrived_us))
         return left
 
     @property
@@ -82,24 +84,26 @@ class Path:
         max_bps: int = 20_000_000,
         source_bps: float = float("inf"),
         audio: bool = True,
+        read_us: int = 100_000,
     ) -> None:
         self.link = link
         self.estimator = BandwidthEstimator(start_bps, 50_000, max_bps)
         self.source_bps = source_bps
         self.answers = True
         self.samples: list[Sample] = []
+        self.reports: list[PathReport] = []
         self.now_us = 1_000_000
         self._audio = audio
-        self._history = SentHistory()
+        self._read_us = read_us
+        self._sent = SentPath()
+        for _ in range(FIRST_SEQUENCE):  # so that numbers begin anew before long
+            self._sent.sent(0, 0.0)
         self._recorder = ArrivalRecorder()
-        self._sequence = 65_000
-        self._batch: list[SentPacket] = []
         self._arriving: deque[tuple[int, int]] = deque()
         self._answering: deque[tuple[int, bytes]] = deque()
         self._media_bytes = 0.0
         self._plan: ProbePlan | None = None
-        self._probe_packets = 0
-        self._probe_bytes = 0
+        self._probe_bytes = 0.0
         self._probe_us = 0.0
 
     @property
@@ -118,14 +122,10 @@ class Path:
     def _step(self) -> None:
         now_us = self.now_us
         if self._audio and now_us % 20_000 == 0:
-            self._send(120, None)
+            self._send(120, 0)
         if now_us % FRAME_US == 0:
             self._send_frame()
         self._send_probe()
-        if self._batch:
-            self._history.record(self._batch)
-            self.estimator.on_sent(sum(packet.size_bytes for packet in self._batch), self.now_s)
-            self._batch = []
         self._arriving += self.link.leave(now_us)
         arrived = []
         while self._arriving and self._arriving[0][1] <= now_us:
@@ -136,18 +136,9 @@ class Path:
             for fci in self._recorder.feedback():
                 self._answering.append((now_us + self.link.propagation_us, fci))
         while self._answering and self._answering[0][0] <= now_us:
-            results = self._history.on_feedback(
-                parse_feedback_untrusted(self._answering.popleft()[1])
-            )
-            if results:
-                self.estimator.on_rtt(self.now_s - results[-1].sent_us / 1e6)
-                self.estimator.on_results(results, self.now_s)
-        if now_us % 20_000 == 0:
-            self.estimator.on_timer(self.now_s)
-            if self._plan is None and (plan := self.estimator.next_probe(self.now_s)):
-                self._plan = plan
-                self._probe_packets = self._probe_bytes = 0
-                self._probe_us = now_us
+            assert self._sent.feedback(self._answering.popleft()[1], self.now_s)
+        if now_us % self._read_us == 0:
+            self._decide()
         if now_us % 100_000 == 0:
             self.samples.append(
                 Sample(
@@ -157,6 +148,16 @@ class Path:
                 )
             )
 
+    def _decide(self) -> None:
+        report = self._sent.read(self.now_s)
+        self.reports.append(report)
+        self.estimator.on_report(report, self.now_s)
+        self.estimator.on_timer(self.now_s)
+        if plan := self.estimator.next_probe(self.now_s):
+            self._plan = plan
+            self._probe_bytes = plan.rate_bps * plan.duration_s / 8
+            self._probe_us = self.now_us
+
     def _send_frame(self) -> None:
         audio_bps = 48_000 if self._audio else 0
         rate_bps = max(0.0, min(self.estimator.estimate_bps, self.source_bps) - audio_bps)
@@ -164,25 +165,23 @@ class Path:
         while self._media_bytes >= 100:
             size_bytes = int(min(self._media_bytes, PACKET_BYTES))
             self._media_bytes -= size_bytes
-            self._send(size_bytes, None)
+            self._send(size_bytes, 0)
 
     def _send_probe(self) -> None:
-        """Padding, so that it and media are at the plan's rate together."""
+        """Padding at the plan's rate, beyond media."""
         plan = self._plan
         if plan is None:
             return
-        size_bytes = max(250, min(PACKET_BYTES, plan.bytes // plan.packets))
+        total_bytes = plan.rate_bps * plan.duration_s / 8
+        size_bytes = int(max(PADDING_BYTES, min(PACKET_BYTES, total_bytes / MIN_PACKETS)))
         while self._probe_us <= self.now_us:
             self._send(size_bytes, plan.cluster)
-            self._probe_packets += 1
-            self._probe_bytes += size_bytes
-            media_bps = min(self.estimator.estimate_bps, self.source_bps, plan.rate_bps / 2)
-            self._probe_us += size_bytes * 8e6 / (plan.rate_bps - media_bps)
-            if self._probe_packets >= plan.packets and self._probe_bytes >= plan.bytes:
+            self._probe_bytes -= size_bytes
+            self._probe_us += size_bytes * 8e6 / plan.rate_bps
+            if self._probe_bytes <= 0:
                 self._plan = None
                 return
 
-    def _send(self, size_bytes: int, cluster: ClusterId | None) -> None:
-        self._batch.append(SentPacket(self._sequence & 0xFFFF, size_bytes, self.now_us, cluster))
-        self.link.send(self._sequence, size_bytes, self.now_us)
-        self._sequence += 1
+    def _send(self, size_bytes: int, cluster: int) -> None:
+        sequence = self._sent.sent(size_bytes, self.now_s, cluster)
+        self.link.send(sequence, size_bytes, self.now_us)

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region.twcc import Feedback, parse_feedback_untrusted
 from tests.region.arrivals import MAX_FCI_BYTES, MAX_PENDING, ArrivalRecorder
+from tests.region.twcc import Feedback, parse_feedback_untrusted
 
 
 def told(recorder: ArrivalRecorder) -> list[Feedback]:

@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from region.conferences import Conferences
 from region.demux import Demux
+from region.participant import Reach
 from region.trunks import TrunkDown, TrunkUp
 from relay.control import Allocate, Allocated, FromBridge, MidKind
 from relay.ids import Address, BridgeId, ConferenceId, ParticipantId, SourceKind
@@ -51,7 +52,7 @@ async def test_a_trunk_may_go_down_after_the_participants_are_gone(rig: Rig) -> 
         ME,
         pump=rig.pump,
         demux=Demux(rig.pump),
-        candidates=(Address(host="127.0.0.1", port=10_000),),
+        reach=Reach(udp=(Address(host="127.0.0.1", port=10_000),), tcp=()),
         tell_focus=told.append,
     )
     async with trio.open_nursery() as nursery:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from region.rtcp import Other, parse_compound_untrusted
-from region.twcc import Feedback, parse_feedback_untrusted
 from tests.region.rig import Peer, Rig, running
+from tests.region.twcc import Feedback, parse_feedback_untrusted
 from tests.strategies.rtp import rtp
 
 SSRC, WIRE_ID = 0x1111, 5

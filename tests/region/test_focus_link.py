@@ -165,7 +165,7 @@ async def test_heartbeats_go_on_by_themselves(tmp_path: Path) -> None:
 async def test_what_is_sent_arrives_in_order(tmp_path: Path) -> None:
     async with linked(tmp_path) as bridge:
         connection = await bridge.welcomed()
-        answers = [Allocated(request=number, answer="v=0") for number in range(10)]
+        answers = [Allocated(request=number, answer="v=0", decodes=None) for number in range(10)]
         for answer in answers:
             bridge.link.send(answer)
         assert [await connection.expect(Allocated) for _ in answers] == answers
@@ -176,8 +176,9 @@ async def test_without_a_focus_messages_are_dropped_and_counted(tmp_path: Path) 
         bridge.link.send(LEFT)
         assert bridge.link.dropped == {"no_focus": 1}
         connection = await bridge.welcomed()
-        bridge.link.send(Allocated(request=1, answer="v=0"))
-        assert await connection.expect(Allocated | Gone) == Allocated(request=1, answer="v=0")
+        allocated = Allocated(request=1, answer="v=0", decodes=None)
+        bridge.link.send(allocated)
+        assert await connection.expect(Allocated | Gone) == allocated
 
 
 async def test_a_closed_connection_is_dialled_again(tmp_path: Path) -> None:
@@ -362,7 +363,7 @@ async def test_more_than_the_backlog_ends_the_connection_and_is_counted(tmp_path
 async def test_a_focus_that_does_not_read_at_all_is_dialled_anew(tmp_path: Path) -> None:
     async with linked(tmp_path) as bridge:
         await bridge.welcomed()
-        answer = Allocated(request=1, answer="x" * MAX_SDP_CHARS)
+        answer = Allocated(request=1, answer="x" * MAX_SDP_CHARS, decodes=None)
         with trio.fail_after(DEADLINE_S):
             while bridge.link.connected:
                 bridge.link.send(answer)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from region.gcc import BandwidthEstimator
-from region.sent import PacketResult
-from region.trendline import Usage
+from region.kernel.report import Path as SentPath
+from region.kernel.report import PathReport, ProbeReport, Usage
+from tests.region.arrivals import ArrivalRecorder
 from tests.region.link import Link, Path, Sample
 
 
@@ -108,20 +109,27 @@ def test_after_heavy_loss_the_estimate_comes_back() -> None:
 
 def test_packets_out_of_order_are_no_loss() -> None:
     """One in five is told lost first and arrives with the next feedback."""
-    estimator = BandwidthEstimator(300_000, 50_000, 2_000_000)
-    late: list[PacketResult] = []
+    estimator, path, recorder = (
+        BandwidthEstimator(300_000, 50_000, 2_000_000),
+        SentPath(),
+        ArrivalRecorder(),
+    )
+    late: list[int] = []
     for turn in range(200):
-        results = []
+        arrived_us = 1_000_000 + turn * 50_000
+        arrivals = [(sequence, arrived_us) for sequence in late]
+        late = []
         for each in range(20):
-            sent_us = turn * 50_000 + each * 2_500
-            received_us = None if each % 5 == 0 else sent_us + 20_000
-            results.append(PacketResult(each, 100, sent_us, received_us, None, False))
-        again = [
-            PacketResult(each.sequence, 100, each.sent_us, each.sent_us + 60_000, None, True)
-            for each in late
-        ]
-        late = [each for each in results if each.received_us is None]
-        estimator.on_results(again + results, 1.0 + turn * 0.05)
+            sent_us = arrived_us + each * 2_500
+            sequence = path.sent(100, sent_us / 1e6)
+            if each % 5 == 0:
+                late.append(sequence)
+            else:
+                arrivals.append((sequence, sent_us + 20_000))
+        recorder.arrived(arrivals)
+        now = arrived_us / 1e6 + 0.07
+        assert all(path.feedback(fci, now) for fci in recorder.feedback())
+        estimator.on_report(path.read(now), now)
     assert estimator.estimate_bps >= 300_000
 
 
@@ -131,12 +139,10 @@ def test_a_bump_in_the_delay_takes_little_from_who_sends_little() -> None:
     path.run(10)
     before_bps = path.estimator.estimate_bps
     assert before_bps > 1.5e6
-    usages = set()
     for _ in range(90):
         path.link.propagation_us += 1_000
         path.run(0.01)
-        usages.add(path.estimator.usage)
-    assert Usage.OVER in usages
+    assert Usage.OVER in {report.usage for report in path.reports[-9:]}
     assert path.estimator.estimate_bps > 0.5 * before_bps
 
 
@@ -194,37 +200,47 @@ def test_receiver_reports_are_not_counted_twice() -> None:
     assert path.estimator.estimate_bps == before_bps
 
 
-_times = st.integers(-(2**40), 2**40)
+_rates = st.none() | st.floats(0, 1e12)
+_times_s = st.none() | st.floats(0, 1e6)
 
 
 @settings(max_examples=50)
 @given(
     st.lists(
-        st.lists(
-            st.builds(
-                PacketResult,
-                st.integers(0, 0xFFFF),
-                st.integers(0, 1_500),
-                _times,
-                _times | st.integers(0, 10_000_000) | st.none(),
-                st.none() | st.integers(0, 3),
-                st.booleans(),
+        st.builds(
+            PathReport,
+            usage=st.sampled_from(Usage),
+            heard=st.booleans(),
+            acked_bps=_rates,
+            sent_bps=_rates,
+            queue_s=st.floats(0, 1e12),
+            acked_packets=st.integers(0, 4_096),
+            lost_packets=st.integers(-4_096, 4_096),
+            rtt_s=_times_s,
+            unanswered_s=_times_s,
+            never_sent=st.integers(0, 100),
+            probe=st.none()
+            | st.builds(
+                ProbeReport,
+                cluster=st.integers(1, 3),
+                packets=st.integers(0, 20),
+                size_bytes=st.integers(0, 30_000),
+                sent_bps=st.floats(0, 1e12),
+                received_bps=st.floats(0, 1e12),
             ),
-            max_size=20,
         ),
-        max_size=30,
+        max_size=40,
     )
 )
 def test_whatever_a_receiver_claims_the_estimate_stays_within_its_bounds(
-    feedbacks: list[list[PacketResult]],
+    reports: list[PathReport],
 ) -> None:
     estimator = BandwidthEstimator(300_000, 50_000, 2_000_000)
-    for index, results in enumerate(feedbacks):
+    for index, report in enumerate(reports):
         now = 1.0 + index * 0.1
-        estimator.on_sent(1_000, now)
-        estimator.next_probe(now)
-        estimator.on_results(results, now)
+        estimator.on_report(report, now)
         estimator.on_timer(now)
+        estimator.next_probe(now)
         assert 50_000 <= estimator.estimate_bps <= 2_000_000
 
 

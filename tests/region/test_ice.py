@@ -23,7 +23,7 @@ BROWSER = IceCredentials("Brow/ser+", "c" * 24)
 def packed(host: str, port: int) -> bytes:
     address = ipaddress.ip_address(host)
     mapped = address if address.version == 6 else ipaddress.IPv6Address(f"::ffff:{address}")
-    return mapped.packed + port.to_bytes(2, "big")
+    return mapped.packed + port.to_bytes(2, "big") + b"\0"
 
 
 HOME = packed("192.0.2.7", 40_000)
@@ -329,3 +329,16 @@ def test_a_check_that_somebody_else_has_answered_before_selects_nothing() -> Non
     assert not reply.valid
     assert agent.selected is None
     assert agent.last_check_s is None
+
+
+def test_a_path_by_tcp_is_another_than_by_udp_from_the_same_port() -> None:
+    agent = IceLite(BRIDGE, BROWSER)
+    over_tcp = HOME[:-1] + b"\1"
+    first = agent.receive_check(parse_stun_untrusted(check(1)), over_tcp, 1.0)
+    assert first.selected == over_tcp
+    assert first.response is not None
+    told = stun.parse_message(first.response).attributes["XOR-MAPPED-ADDRESS"]
+    assert told == ("192.0.2.7", 40_000)
+    # The browser has found that UDP passes.
+    then = agent.receive_check(parse_stun_untrusted(check(2, nominate=True)), HOME, 2.0)
+    assert (then.selected, agent.selected) == (HOME, HOME)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Error as SrtpError
 
@@ -21,9 +21,13 @@ from region.kernel import (
     reference,
     unpack_address,
 )
+from region.kernel.reference_codecs import begins_keyframe
+from region.kernel.reference_egress import Egress, Stream
 from relay.errors import LocalProtocolError, MalformedError
+from relay.ids import VideoCodec
+from relay.payload import HeaderExtension, PayloadType
 from tests.region.rig import Rig, running
-from tests.strategies.rtp import DELTA, KEYFRAME, rtp, rtp_packets
+from tests.strategies.rtp import DELTA, KEYFRAME, near_wrap, rtp, rtp_packets
 
 VP8, OPUS = 96, 111
 SSRC, SLOT, SOURCE = 0x1111, 0x2222, 0x3333
@@ -387,8 +391,8 @@ _RIG_SETTINGS = settings(
 @_RIG_SETTINGS
 @given(data=st.data())
 def test_any_packet_is_rewritten_as_the_reference_says(rig: Rig, data: st.DataObject) -> None:
-    # 3 is the transport-wide number, which no receiver sees.
-    ids = {number: (number * 7) % 29 + 1 for number in range(1, 30, 2) if number != 3}
+    local = {each.value for each in HeaderExtension if not each.forwarded}
+    ids = {number: (number * 7) % 29 + 1 for number in range(1, 30, 2) if number not in local}
     sender = rig.peer(extensions={number: number for number in ids})
     receiver = rig.peer(extensions={ids[number]: number for number in ids})
     trunk = rig.peer(extensions={number: number for number in ids})
@@ -458,58 +462,84 @@ def test_hostile_plaintext_is_refused_exactly_where_the_reference_refuses(
 
 
 @_RIG_SETTINGS
+@given(
+    payload_type=st.sampled_from([PayloadType.of(codec) for codec in VideoCodec]),
+    payload=st.binary(max_size=12),
+)
+@example(payload_type=PayloadType.H264, payload=bytes.fromhex("18 0002 0605 0003 674200"))
+@example(payload_type=PayloadType.VP8, payload=b"\x90\x00")
+@example(payload_type=PayloadType.VP9, payload=bytes.fromhex("a8 8123 02 00"))
+def test_a_slot_begins_where_the_reference_sees_a_keyframe(
+    rig: Rig, payload_type: PayloadType, payload: bytes
+) -> None:
+    types = {payload_type.value: payload_type.value}
+    sender, receiver = rig.peer(payload_types=types), rig.peer(payload_types=types)
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=True, clock_rate=90_000, csrc=SOURCE)
+    slot = rig.pump.add_egress(receiver.transport, SLOT, video=True, trunk=False)
+    rig.pump.set_source(slot, stream)
+    sent = rig.pump.counters()["datagrams_in"] + 1
+    sender.send(rtp(sequence=1, timestamp=1, ssrc=SSRC, payload_type=payload_type, payload=payload))
+    rig.wait_for_datagrams(sent)
+    if begins_keyframe(payload_type, payload):
+        assert carried(receiver.receive()).payload == payload
+    else:
+        assert receiver.has_nothing()
+    for peer in (sender, receiver):
+        rig.pump.remove_transport(peer.transport)
+        peer.socket.close()
+
+
+@_RIG_SETTINGS
 @given(data=st.data())
-def test_switching_slots_stay_continuous_and_agree_with_the_reference(
+def test_slots_of_sound_switch_at_any_packet_and_agree_with_the_reference(
     rig: Rig, data: st.DataObject
 ) -> None:
     senders = [rig.peer() for _ in range(3)]
     receiver = rig.peer()
     streams = [
-        rig.pump.add_stream(peer.transport, SSRC, video=True, clock_rate=90_000, csrc=4 * index)
+        rig.pump.add_stream(peer.transport, SSRC, video=False, clock_rate=48_000, csrc=4 * index)
         for index, peer in enumerate(senders)
     ]
-    slot = rig.pump.add_egress(receiver.transport, SLOT, video=True, trunk=False)
-    model = reference.Egress(video=True, trunk=False)
-    sequences = [data.draw(st.integers(0, 65_535)) for _ in senders]
-    start = rig.pump.counters()["datagrams_in"]
-    sent = 0
+    slot = rig.pump.add_egress(receiver.transport, SLOT, video=False, trunk=False)
+    model, inputs = Egress(video=False), [Stream() for _ in senders]
+    sequences = [data.draw(near_wrap(1 << 16)) for _ in senders]
+    sent = rig.pump.counters()["datagrams_in"]
     last: reference.Packet | None = None
     for _ in range(data.draw(st.integers(5, 40))):
         if data.draw(st.integers(0, 3)) == 0:
             wanted = data.draw(st.sampled_from([None, 0, 1, 2]))
+            rig.wait_for_datagrams(sent)
             rig.pump.set_source(slot, NO_STREAM if wanted is None else streams[wanted])
-            model.set_source(wanted)
+            model.set_source(None if wanted is None else inputs[wanted])
             continue
         index = data.draw(st.integers(0, 2))
         sequences[index] += data.draw(st.sampled_from([1, 1, 1, 2, 5]))
         packet = rtp(
             sequence=sequences[index],
-            timestamp=sequences[index] * 3_000,
+            timestamp=sequences[index] * 960,
             ssrc=SSRC,
-            payload=data.draw(st.sampled_from([KEYFRAME, DELTA])),
+            payload_type=OPUS,
         )
-        parsed = carried(packet)
-        joins = model.switches(index, parsed) and last is not None
+        seen = inputs[index].observe(carried(packet))
+        joins = model.joins(inputs[index], seen)
         senders[index].send(packet)
         sent += 1
-        rig.wait_for_datagrams(start + sent)
-        if model.switches(index, parsed) or model.stream == index:
-            got = carried(receiver.receive())
-            elapsed = 0
-            if joins:
-                assert last is not None
-                elapsed = (got.timestamp - last.timestamp) % 2**32
-                assert 1 <= elapsed < 90_000 * 60
-            assert model.forward(index, parsed, elapsed_ticks=elapsed) == (
-                got.sequence,
-                got.timestamp,
-            )
+        arrived: list[reference.Packet] = []
+
+        def joined_timestamp(arrived: list[reference.Packet] = arrived) -> int:
+            arrived.append(carried(receiver.receive()))
+            return arrived[0].timestamp
+
+        expected = model.forward(inputs[index], seen, joined_timestamp=joined_timestamp)
+        if expected is not None:
+            got = arrived[0] if arrived else carried(receiver.receive())
+            assert (got.sequence, got.timestamp) == (expected.sequence, expected.timestamp)
             if joins and last is not None:
                 assert got.sequence == (last.sequence + 1) % 65_536
+                assert 1 <= (got.timestamp - last.timestamp) % 2**32 < 48_000 * 60
             last = got
-        else:
-            assert model.forward(index, parsed) is None
-            assert receiver.has_nothing()
+    rig.wait_for_datagrams(sent)
+    assert receiver.has_nothing()
     for peer in (*senders, receiver):
         rig.pump.remove_transport(peer.transport)
         peer.socket.close()

@@ -1,7 +1,7 @@
 import pytest
 
+from region.kernel.report import Usage
 from region.rate_control import BACKOFF, RateControl
-from region.trendline import Usage
 
 
 def control(start_bps: float = 1e6) -> RateControl:

@@ -30,6 +30,11 @@ def arrived(packets: int, *, base: int = 1_000, highest: int) -> StreamStats:
         last_packet_s=0.0,
         last_timestamp=0,
         given_up=0,
+        ssrc=SSRC,
+        rtx_ssrc=0,
+        payload_type=-1,
+        layer_bytes=(0,) * 9,
+        spatial_layers=0,
     )
 
 

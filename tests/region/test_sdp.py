@@ -1,102 +1,47 @@
-import asyncio
 import re
-from pathlib import Path
 
 import pytest
-from aiortc import RTCPeerConnection, RTCSessionDescription
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from playwright.sync_api import sync_playwright
 
-from region.ice import IceCredentials
-from region.offer import Direction, Offer, Section
-from region.sdp import (
-    CNAME,
-    Answer,
-    OfferedSlot,
-    OfferedSource,
-    answer,
-    parse_offer_untrusted,
+from region.offer import parse_offer_untrusted
+from region.sdp import CNAME, Answer, OfferedEncoding, OfferedSlot, OfferedSource
+from relay.errors import RemoteProtocolError
+from relay.ids import Address, MediaKind, SourceKind, Ssrc, VideoCodec
+from relay.payload import EXTENSION_URIS, HeaderExtension, PayloadType
+from tests.region.answering import (
+    ADDRESSES,
+    AIORTC,
+    CHROMIUM,
+    FINGERPRINT,
+    FIREFOX,
+    ICE,
+    MICROPHONE,
+    SIMULCAST,
+    WEBRTCBIN,
+    answered,
+    by_mid,
+    changed,
+    section_lines,
+    source_of,
 )
-from relay.errors import MalformedError, RemoteProtocolError
-from relay.ids import Address, MediaKind, SourceKind, Ssrc
-from relay.payload import HeaderExtension, PayloadType
 
-OFFERS = Path(__file__).parent / "offers"
-CHROMIUM = (OFFERS / "chromium.sdp").read_bytes().decode()
-"""Chromium's: microphone, camera, 5 audio slots, 9 video slots and a data channel."""
-AIORTC = (OFFERS / "aiortc.sdp").read_bytes().decode()
-"""aiortc's: microphone, camera, 2 audio slots, 2 video slots."""
-
-ICE = IceCredentials("bridge", "b" * 24)
-FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
-ADDRESSES = (
-    Address(host="198.51.100.7", port=10_000),
-    Address(host="2001:db8::7", port=10_000),
-    Address(host="198.51.100.7", port=10_010),
-)
-SOURCES = {"0": SourceKind.MICROPHONE, "1": SourceKind.CAMERA}
-MICROPHONE = {"0": SourceKind.MICROPHONE}
+DESCRIPTOR = EXTENSION_URIS[HeaderExtension.DEPENDENCY_DESCRIPTOR]
+NUMBERS = EXTENSION_URIS[HeaderExtension.TRANSPORT_SEQUENCE]
+GSTREAMER = {"audio0": SourceKind.MICROPHONE, "video1": SourceKind.CAMERA}
 
 
-def ssrcs_for(offer: Offer) -> dict[str, Ssrc]:
-    return {section.mid: Ssrc(1_000 + index) for index, section in enumerate(offer.slots)}
-
-
-def answered(
-    offer: Offer,
-    *,
-    sources: dict[str, SourceKind] = SOURCES,
-    slot_ssrcs: dict[str, Ssrc] | None = None,
-    slot_rtx_ssrcs: dict[str, Ssrc] | None = None,
-) -> Answer:
-    return answer(
-        offer,
-        sources=sources,
-        ice=ICE,
-        fingerprint=FINGERPRINT,
-        candidates=ADDRESSES,
-        slot_ssrcs=ssrcs_for(offer) if slot_ssrcs is None else slot_ssrcs,
-        slot_rtx_ssrcs=slot_rtx_ssrcs or {},
+def formats(result: Answer, mid: str) -> list[str]:
+    """What the section is answered with, in order, retransmissions left out."""
+    first, *lines = section_lines(result.sdp, mid)
+    names = dict(
+        line.removeprefix("a=rtpmap:").split(" ") for line in lines if line.startswith("a=rtpmap:")
     )
+    return [names[number] for number in first.split(" ")[3:] if not names[number].startswith("rtx")]
 
 
-def section_lines(sdp: str, mid: str) -> list[str]:
-    blocks = re.split(r"(?=^m=)", sdp, flags=re.M)
-    (block,) = (block for block in blocks if f"a=mid:{mid}\r\n" in block)
-    return block.splitlines()
-
-
-def by_mid(offer: Offer, mid: str) -> Section:
-    (section,) = (section for section in offer.sections if section.mid == mid)
-    return section
-
-
-def test_an_offer_of_chromium_is_understood() -> None:
-    offer = parse_offer_untrusted(CHROMIUM)
-    assert len(offer.sections) == 17
-    assert offer.ice.ufrag in CHROMIUM
-    assert offer.ice.password not in repr(offer)
-    assert [text.split(" ")[0] for text in offer.fingerprints] == ["sha-256"]
-    assert [section.mid for section in offer.slots] == [str(number) for number in range(2, 16)]
-    microphone, camera, channel = (by_mid(offer, mid) for mid in ("0", "1", "16"))
-    assert (microphone.media, microphone.direction) == (MediaKind.AUDIO, Direction.SENDONLY)
-    assert microphone.codec is not None
-    assert (microphone.codec.number, microphone.codec.channels) == (111, 2)
-    assert microphone.codec.parameters == "minptime=10;useinbandfec=1"
-    assert camera.codec is not None
-    assert camera.codec.canonical is PayloadType.VP8
-    assert "nack pli" in camera.codec.feedback
-    assert camera.rtx_ssrcs[0][0] == camera.ssrcs[0]
-    assert len(camera.ssrcs) == 1
-    assert (1, "urn:ietf:params:rtp-hdrext:ssrc-audio-level") in microphone.extensions
-    assert (channel.media, channel.codec) == (None, None)
-
-
-def test_an_offer_of_aiortc_is_understood() -> None:
-    offer = parse_offer_untrusted(AIORTC)
-    assert len(offer.slots) == 4
-    assert [text.split(" ")[0] for text in offer.fingerprints] == ["sha-256", "sha-384", "sha-512"]
+def feedback(result: Answer, mid: str, number: int) -> set[str]:
+    prefix = f"a=rtcp-fb:{number} "
+    lines = section_lines(result.sdp, mid)
+    return {line.removeprefix(prefix) for line in lines if line.startswith(prefix)}
 
 
 def test_an_answer_settles_payload_types_extensions_sources_and_slots() -> None:
@@ -104,54 +49,209 @@ def test_an_answer_settles_payload_types_extensions_sources_and_slots() -> None:
     result = answered(offer)
     assert result.payload_types == {
         111: PayloadType.OPUS,
+        63: PayloadType.OPUS_RED,
         96: PayloadType.VP8,
         97: PayloadType.VP8_RTX,
+        98: PayloadType.VP9,
+        99: PayloadType.VP9_RTX,
+        108: PayloadType.H264,
+        109: PayloadType.H264_RTX,
+        45: PayloadType.AV1,
+        46: PayloadType.AV1_RTX,
     }
     assert result.extensions == {
         1: HeaderExtension.AUDIO_LEVEL,
         13: HeaderExtension.VIDEO_ORIENTATION,
         3: HeaderExtension.TRANSPORT_SEQUENCE,
+        4: HeaderExtension.MID,
+        10: HeaderExtension.RID,
+        11: HeaderExtension.REPAIRED_RID,
     }
     camera = by_mid(offer, "1")
-    assert result.sources[1] == OfferedSource(
-        mid="1",
-        kind=SourceKind.CAMERA,
-        ssrc=camera.ssrcs[0],
-        rtx_ssrc=camera.rtx_ssrcs[0][1],
+    encoding = OfferedEncoding(
+        ssrc=camera.ssrcs[0], rtx_ssrc=dict(camera.rtx_ssrcs)[camera.ssrcs[0]], rid=None
     )
-    assert result.sources[0].rtx_ssrc is None
-    assert result.slots[0] == OfferedSlot(mid="2", media=MediaKind.AUDIO, ssrc=Ssrc(1_000))
+    assert result.sources[1] == OfferedSource(
+        mid="1", kind=SourceKind.CAMERA, encodings=(encoding,), repairable=True
+    )
+    assert not result.sources[0].repairable
+    assert result.slots[0] == OfferedSlot(
+        mid="2", media=MediaKind.AUDIO, ssrc=Ssrc(1_000), numbered=True
+    )
     assert [slot.media for slot in result.slots].count(MediaKind.VIDEO) == 9
+    assert result.offer is offer
 
 
 def test_aiortc_may_number_everything_otherwise() -> None:
-    result = answered(parse_offer_untrusted(AIORTC))
+    result = answered(AIORTC)
     assert result.payload_types == {
         96: PayloadType.OPUS,
         97: PayloadType.VP8,
         98: PayloadType.VP8_RTX,
+        101: PayloadType.H264,
+        102: PayloadType.H264_RTX,
     }
-    assert result.extensions == {2: HeaderExtension.AUDIO_LEVEL}
+    assert result.extensions == {1: HeaderExtension.MID, 2: HeaderExtension.AUDIO_LEVEL}
+    assert result.decodes == {VideoCodec.VP8, VideoCodec.H264}
+    assert not any(slot.numbered for slot in result.slots)
+
+
+def test_firefox_numbers_only_pictures() -> None:
+    result = answered(FIREFOX)
+    assert {slot.media: slot.numbered for slot in result.slots} == {
+        MediaKind.AUDIO: False,
+        MediaKind.VIDEO: True,
+    }
+    assert result.decodes == {VideoCodec.VP8, VideoCodec.VP9, VideoCodec.H264}
+    assert result.payload_types[126] is PayloadType.H264
+    lines = section_lines(result.sdp, "1")
+    assert "a=extmap:8/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id" in lines
+    assert not any("playout-delay" in line for line in lines)
+    assert not any("rtp-stream-id" in line for line in section_lines(result.sdp, "3"))
+
+
+def test_gstreamer_sends_to_us_though_it_would_receive_too() -> None:
+    result = answered(WEBRTCBIN, sources=GSTREAMER)
+    camera = source_of(result, "video1")
+    assert camera.encodings == (OfferedEncoding(ssrc=Ssrc(1786865761), rtx_ssrc=None, rid=None),)
+    assert not camera.repairable
+    assert result.decodes is None
+    assert "a=recvonly" in section_lines(result.sdp, "video1")
+    assert feedback(result, "video1", 97) == {"nack pli", "ccm fir", "transport-cc"}
+    assert feedback(result, "audio0", 96) == set()
+
+
+@pytest.mark.parametrize("preferred", list(VideoCodec))
+def test_the_conferences_codec_comes_first_and_the_others_after_it(preferred: VideoCodec) -> None:
+    result = answered(SIMULCAST, codec=preferred)
+    others = [codec for codec in VideoCodec if codec is not preferred]
+    wanted = [f"{codec.upper()}/90000" for codec in (preferred, *others)]
+    assert formats(result, "1") == wanted
+    assert formats(result, "4") == wanted
+    assert formats(result, "0") == ["opus/48000/2", "red/48000/2"]
+    assert result.decodes == set(VideoCodec)
+
+
+def test_every_codec_has_its_retransmissions_and_parameters() -> None:
+    lines = section_lines(answered(SIMULCAST).sdp, "1")
+    assert lines[0] == "m=video 10000 UDP/TLS/RTP/SAVPF 96 97 45 46 98 99 108 109"
+    for number, rtx in ((96, 97), (45, 46), (98, 99), (108, 109)):
+        assert f"a=rtpmap:{rtx} rtx/90000" in lines
+        assert f"a=fmtp:{rtx} apt={number}" in lines
+    assert "a=fmtp:45 profile=0;level-idx=5;tier=0" in lines
+    assert "a=fmtp:98 profile-id=0" in lines
+    assert (
+        "a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f" in lines
+    )
+
+
+def test_redundancy_is_of_the_opus_that_is_agreed_on() -> None:
+    assert "a=fmtp:63 111/111" in section_lines(answered(CHROMIUM).sdp, "0")
+    of_another = answered(changed(CHROMIUM, ("a=fmtp:63 111/111", "a=fmtp:63 9/9")))
+    assert PayloadType.OPUS_RED not in of_another.payload_types.values()
+
+
+def test_slots_decode_what_all_of_them_have() -> None:
+    text = changed(CHROMIUM, (r"(?s)(a=mid:9\r.*?)AV1/90000", r"\1AV2/90000"))
+    assert answered(text).decodes == {VideoCodec.VP9, VideoCodec.VP8, VideoCodec.H264}
+    assert answered(text, slot_ssrcs={"14": Ssrc(1), "2": Ssrc(2)}).decodes == set(VideoCodec)
+    assert answered(text, slot_ssrcs={"2": Ssrc(2)}).decodes is None
+
+
+def test_a_section_leaves_out_what_it_numbers_otherwise() -> None:
+    text = changed(CHROMIUM, (r"(?s)(a=mid:15.*?)a=rtpmap:96 VP8", r"\1a=rtpmap:127 VP8"))
+    text = text.replace("SAVPF 96", "SAVPF 127 96")
+    result = answered(text)
+    assert result.payload_types[96] is PayloadType.VP8
+    assert "VP8/90000" not in formats(result, "15")
+    assert result.decodes == {VideoCodec.AV1, VideoCodec.VP9, VideoCodec.H264}
+
+
+def test_h264_is_the_variant_that_most_sections_have() -> None:
+    text = changed(
+        CHROMIUM, (r"(?s)(m=video.*)(profile-level-id=42e01f)", r"\1profile-level-id=640c1f")
+    )
+    assert answered(text).payload_types[108] is PayloadType.H264
+    text = changed(CHROMIUM, ("profile-level-id=42e01f", "profile-level-id=640c1f"))
+    assert answered(text).payload_types[102] is PayloadType.H264
 
 
 def test_a_source_is_received_with_the_feedback_that_we_do() -> None:
-    lines = section_lines(answered(parse_offer_untrusted(CHROMIUM)).sdp, "1")
-    assert lines[0] == "m=video 10000 UDP/TLS/RTP/SAVPF 96 97"
+    result = answered(CHROMIUM)
+    lines = section_lines(result.sdp, "1")
     assert lines[1] == "c=IN IP4 198.51.100.7"
     assert "a=recvonly" in lines
-    assert {line for line in lines if line.startswith("a=rtcp-fb")} == {
-        "a=rtcp-fb:96 ccm fir",
-        "a=rtcp-fb:96 nack",
-        "a=rtcp-fb:96 nack pli",
-        "a=rtcp-fb:96 transport-cc",
-    }
-    assert "a=rtpmap:97 rtx/90000" in lines
-    assert "a=fmtp:97 apt=96" in lines
+    for number in (96, 98, 108, 45):
+        assert feedback(result, "1", number) == {"ccm fir", "nack", "nack pli", "transport-cc"}
+    assert feedback(result, "0", 111) == {"transport-cc"}
     assert "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid" in lines
-    assert (
-        "a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-        in (lines)
+    assert f"a=extmap:3 {NUMBERS}" in lines
+    assert "goog-remb" not in result.sdp
+
+
+def test_what_we_send_is_numbered_where_the_browser_reports_on_it() -> None:
+    result = answered(CHROMIUM)
+    video = next(slot for slot in result.slots if slot.media is MediaKind.VIDEO)
+    assert video.numbered
+    assert f"a=extmap:3 {NUMBERS}" in section_lines(result.sdp, video.mid)
+    assert "transport-cc" in feedback(result, video.mid, 96)
+    silent = answered(changed(CHROMIUM, (r"a=rtcp-fb:\d+ transport-cc\r\n", "")))
+    assert not any(slot.numbered for slot in silent.slots)
+    assert HeaderExtension.TRANSPORT_SEQUENCE not in silent.extensions.values()
+    unmarked = answered(changed(CHROMIUM, (f"a=extmap:3 {NUMBERS}\r\n", "")))
+    assert "transport-cc" not in unmarked.sdp
+
+
+def test_dependency_descriptors_go_both_ways() -> None:
+    result = answered(SIMULCAST)
+    assert result.extensions[12] is HeaderExtension.DEPENDENCY_DESCRIPTOR
+    assert "a=extmap-allow-mixed\r\n" in result.sdp.split("m=")[0]
+    assert result.sdp.count("allow-mixed") == 1
+    for mid in ("1", "4"):
+        assert f"a=extmap:12 {DESCRIPTOR}" in section_lines(result.sdp, mid)
+
+
+def test_dependency_descriptors_need_long_extensions() -> None:
+    result = answered(changed(SIMULCAST, ("a=extmap-allow-mixed\r\n", "")))
+    assert HeaderExtension.DEPENDENCY_DESCRIPTOR not in result.extensions.values()
+    assert "allow-mixed" not in result.sdp
+
+
+def test_long_extensions_may_be_one_sections() -> None:
+    text = changed(
+        SIMULCAST,
+        (r"a=extmap-allow-mixed\r\n", ""),
+        (r"(a=mid:1)", r"\1\r\na=extmap-allow-mixed"),
     )
+    sdp = answered(text).sdp
+    assert "a=extmap-allow-mixed" in section_lines(sdp, "1")
+    assert f"a=extmap:12 {DESCRIPTOR}" in section_lines(sdp, "1")
+    assert sdp.count("allow-mixed") == 1
+    assert sdp.count(DESCRIPTOR) == 1
+
+
+@pytest.mark.parametrize(("wire_id", "agreed"), [(14, True), (15, False), (16, True), (255, True)])
+def test_wide_extension_ids_are_for_who_allows_them(wire_id: int, agreed: bool) -> None:
+    text = changed(
+        CHROMIUM, (r"a=extmap:14 .*\r\n", ""), ("extmap:13 urn", f"extmap:{wire_id} urn")
+    )
+    assert (wire_id in answered(text).extensions) is agreed
+    narrow = answered(changed(text, ("a=extmap-allow-mixed\r\n", "")))
+    assert (wire_id in narrow.extensions) is (wire_id == 14)
+
+
+def test_an_extension_is_for_the_direction_that_was_offered() -> None:
+    level = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    for offered, source, slot in (
+        ("sendonly", f"a=extmap:1/recvonly {level}", None),
+        ("recvonly", None, f"a=extmap:1/sendonly {level}"),
+        ("inactive", None, None),
+        ("sendrecv", f"a=extmap:1 {level}", f"a=extmap:1 {level}"),
+    ):
+        sdp = answered(changed(CHROMIUM, ("extmap:1 ", f"extmap:1/{offered} "))).sdp
+        for mid, wanted in (("0", source), ("2", slot)):
+            found = [line for line in section_lines(sdp, mid) if level in line]
+            assert found == ([] if wanted is None else [wanted])
 
 
 def test_a_picture_slot_repeats_what_was_lost_under_a_second_ssrc() -> None:
@@ -166,26 +266,39 @@ def test_a_picture_slot_repeats_what_was_lost_under_a_second_ssrc() -> None:
 
 
 def test_a_source_without_retransmissions_is_not_asked_for_any() -> None:
-    text = CHROMIUM.replace(" rtx/90000", " flexfec-03/90000")
-    result = answered(parse_offer_untrusted(text))
-    assert result.sources[1].rtx_ssrc is None
-    lines = section_lines(result.sdp, "1")
-    assert "a=rtcp-fb:96 nack" not in lines
-    assert "a=rtcp-fb:96 nack pli" in lines
+    result = answered(CHROMIUM.replace(" rtx/90000", " flexfec-03/90000"))
+    camera = source_of(result, "1")
+    assert camera.encodings[0].rtx_ssrc is None
+    assert not camera.repairable
+    assert feedback(result, "1", 96) == {"ccm fir", "nack pli", "transport-cc"}
+
+
+def test_sound_is_repaired_where_the_browser_offers_it() -> None:
+    text = changed(
+        AIORTC,
+        ("SAVPF 96 9 0 8", "SAVPF 96 9 0 8 120"),
+        (
+            "(a=rtpmap:96 opus/48000/2)",
+            "\\1\r\na=rtcp-fb:96 nack\r\na=rtpmap:120 rtx/48000\r\na=fmtp:120 apt=96",
+        ),
+    )
+    result = answered(text)
+    assert result.payload_types[120] is PayloadType.OPUS_RTX
+    assert feedback(result, "0", 96) == {"nack"}
 
 
 def test_a_slot_is_sent_under_its_ssrc() -> None:
-    lines = section_lines(answered(parse_offer_untrusted(CHROMIUM)).sdp, "3")
+    lines = section_lines(answered(CHROMIUM).sdp, "3")
     assert "a=sendonly" in lines
     assert f"a=ssrc:1001 cname:{CNAME}" in lines
     assert "a=msid:- slot-3" in lines
     assert "a=rtpmap:111 opus/48000/2" in lines
-    assert "a=fmtp:111 minptime=10;useinbandfec=1" in lines
-    assert not any("sdes:mid" in line for line in lines)
+    assert "a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1" in lines
+    assert not any("sdes:" in line for line in lines)
 
 
 def test_an_answer_has_one_passive_lite_transport() -> None:
-    sdp = answered(parse_offer_untrusted(CHROMIUM)).sdp
+    sdp = answered(CHROMIUM).sdp
     assert sdp.endswith("\r\n")
     assert "a=ice-lite\r\n" in sdp.split("m=")[0]
     bundle = "a=group:BUNDLE " + " ".join(str(number) for number in range(16)) + "\r\n"
@@ -198,26 +311,34 @@ def test_an_answer_has_one_passive_lite_transport() -> None:
         assert f"a=ice-ufrag:{ICE.ufrag}" in lines
 
 
-def test_candidates_are_hosts_in_our_order_of_preference() -> None:
-    sdp = answered(parse_offer_untrusted(CHROMIUM)).sdp
+def test_an_answer_has_the_session_and_version_that_it_is_given() -> None:
+    assert "\r\no=- 77 3 IN IP4 127.0.0.1\r\n" in answered(CHROMIUM, session_id=77, version=3).sdp
+
+
+def test_candidates_stand_in_the_first_section() -> None:
+    sdp = answered(CHROMIUM, tcp_candidates=ADDRESSES[:1]).sdp
     lines = [line for line in section_lines(sdp, "0") if "candidate" in line]
-    assert lines == [
-        "a=candidate:1 1 udp 2130706431 198.51.100.7 10000 typ host",
-        "a=candidate:2 1 udp 2130706175 2001:db8::7 10000 typ host",
-        "a=candidate:1 1 udp 2130705919 198.51.100.7 10010 typ host",
-        "a=end-of-candidates",
+    assert len(lines) == len(ADDRESSES) + 2
+    assert sum("tcptype passive" in line for line in lines) == 1
+    assert sdp.count("candidate") == len(lines)
+
+
+def test_a_bridge_may_be_reached_by_tcp_alone() -> None:
+    tcp = Address(host="2001:db8::7", port=443)
+    lines = section_lines(answered(CHROMIUM, candidates=(), tcp_candidates=[tcp]).sdp, "0")
+    assert lines[0].startswith("m=audio 9 ")
+    assert [line for line in lines if line.startswith("a=candidate")] == [
+        "a=candidate:1 1 tcp 1520435199 2001:db8::7 443 typ host tcptype passive"
     ]
-    assert sdp.count("a=candidate") == 3
 
 
 def test_a_data_channel_is_rejected_out_of_the_bundle() -> None:
-    lines = section_lines(answered(parse_offer_untrusted(CHROMIUM)).sdp, "16")
+    lines = section_lines(answered(CHROMIUM).sdp, "16")
     assert lines[0] == "m=application 0 UDP/DTLS/SCTP webrtc-datachannel"
 
 
 def test_what_nobody_asked_for_stays_idle() -> None:
-    offer = parse_offer_untrusted(CHROMIUM)
-    result = answered(offer, sources={"1": SourceKind.CAMERA}, slot_ssrcs={"2": Ssrc(9)})
+    result = answered(CHROMIUM, sources={"1": SourceKind.CAMERA}, slot_ssrcs={"2": Ssrc(9)})
     assert "a=inactive" in section_lines(result.sdp, "0")
     assert "a=inactive" in section_lines(result.sdp, "3")
     assert [slot.mid for slot in result.slots] == ["2"]
@@ -225,10 +346,10 @@ def test_what_nobody_asked_for_stays_idle() -> None:
 
 
 def test_a_section_without_a_codec_of_ours_is_rejected() -> None:
-    text = CHROMIUM.replace("VP8/90000", "VP7/90000")
-    offer = parse_offer_untrusted(text)
+    offer = parse_offer_untrusted(re.sub(r"(VP8|VP9|AV1|H264)/90000", "VP7/90000", CHROMIUM))
     result = answered(offer, sources=MICROPHONE)
     assert {slot.media for slot in result.slots} == {MediaKind.AUDIO}
+    assert result.decodes is None
     assert section_lines(result.sdp, "1")[0] == "m=video 0 UDP/TLS/RTP/SAVPF 96"
     with pytest.raises(RemoteProtocolError, match="camera"):
         answered(offer)
@@ -237,35 +358,30 @@ def test_a_section_without_a_codec_of_ours_is_rejected() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        (r"a=ssrc(-group)?:.*\r\n", "", "SSRC"),
-        (r"a=ssrc(-group)?:.*\r\n", "a=rid:h send\r\n", "simulcast"),
         ("a=setup:actpass", "a=setup:passive", "handshake"),
         (r"a=mid:0\r\n(.*\r\n)*?a=rtcp-mux\r\n", "a=mid:0\r\n", "first section"),
-        (r"(?s)(a=mid:15.*?)a=rtpmap:96 VP8", r"\1a=rtpmap:127 VP8", "two ways"),
-        (r"(?s)(a=mid:2\r.*?)a=rtpmap:111 opus", r"\1a=rtpmap:96 opus", "two ways"),
+        (r"(?s)(a=mid:2\r.*?)a=rtpmap:111 opus", r"\1a=rtpmap:120 opus", "OPUS in two ways"),
+        (r"a=rtpmap:111 opus", "a=rtpmap:96 opus", "as another codec"),
         ("a=group:BUNDLE 0 1", "a=group:BUNDLE 16 0 1", "first section"),
     ],
 )
 def test_an_offer_that_cannot_be_served_is_refused_in_words(
     old: str, new: str, reason: str
 ) -> None:
-    changed = re.sub(old, new, CHROMIUM)
-    assert changed != CHROMIUM
-    changed = changed.replace("SAVPF 111", "SAVPF 111 96").replace("SAVPF 96", "SAVPF 127 96")
-    offer = parse_offer_untrusted(changed)
+    text = changed(CHROMIUM, (old, new)).replace("SAVPF 111", "SAVPF 111 96 120")
+    offer = parse_offer_untrusted(text)
     with pytest.raises(RemoteProtocolError, match=reason):
         answered(offer)
 
 
 def test_sources_that_are_not_offered_are_refused() -> None:
-    offer = parse_offer_untrusted(CHROMIUM)
     for sources in (
         {"99": SourceKind.MICROPHONE},
         {"2": SourceKind.MICROPHONE},
         {"0": SourceKind.CAMERA},
     ):
         with pytest.raises(RemoteProtocolError, match="offers no such media"):
-            answered(offer, sources=sources)
+            answered(CHROMIUM, sources=sources)
 
 
 def test_one_kind_cannot_be_sent_twice() -> None:
@@ -274,189 +390,3 @@ def test_one_kind_cannot_be_sent_twice() -> None:
         answered(offer, sources={"1": SourceKind.CAMERA, "7": SourceKind.CAMERA})
     with pytest.raises(RemoteProtocolError, match="twice"):
         answered(offer, sources={"7": SourceKind.CAMERA, "8": SourceKind.SCREEN})
-
-
-def test_wide_extension_ids_are_not_agreed_on() -> None:
-    text = CHROMIUM.replace("a=extmap:13 urn:3gpp", "a=extmap:15 urn:3gpp")
-    result = answered(parse_offer_untrusted(text))
-    assert 15 not in result.extensions
-
-
-def test_session_level_transport_counts_for_all_sections() -> None:
-    lines = [
-        "v=0",
-        "o=- 1 1 IN IP4 0.0.0.0",
-        "s=-",
-        "t=0 0",
-        "a=group:BUNDLE a",
-        "a=ice-ufrag:abcd",
-        "a=ice-pwd:" + "p" * 22,
-        "a=fingerprint:sha-1 00:11",
-        "a=fingerprint:SHA-256 " + ":".join(["ab"] * 32),
-        "a=setup:active",
-        "m=audio 9 UDP/TLS/RTP/SAVPF 109",
-        "c=IN IP4 0.0.0.0",
-        "a=mid:a",
-        "a=sendonly",
-        "a=rtcp-mux",
-        "a=rtpmap:109 OPUS/48000/2",
-        "a=ssrc:1 cname:x",
-    ]
-    offer = parse_offer_untrusted("\n".join(lines))
-    assert offer.ice == IceCredentials("abcd", "p" * 22)
-    assert offer.fingerprints == ("sha-256 " + ":".join(["AB"] * 32),)
-    result = answered(offer, sources={"a": SourceKind.MICROPHONE})
-    assert result.payload_types == {109: PayloadType.OPUS}
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("v=0", "v=1"),
-        ("s=-", "hello"),
-        ("a=group:BUNDLE 0", "a=group:BUNDLE 99"),
-        ("a=group:BUNDLE", "a=group:LS"),
-        ("a=mid:1\r", "a=mid:0\r"),
-        ("a=mid:1\r", "a=mid:a b\r"),
-        ("a=mid:1\r", "a=mid:" + "1" * 17 + "\r"),
-        ("a=ice-pwd:", "a=ice-pwd:short\r\na=x:"),
-        ("a=ice-ufrag:", "a=ice-ufrag:!!!!\r\na=x:"),
-        ("a=ice-ufrag:", "a=x:"),
-        ("a=fingerprint:sha-256", "a=fingerprint:md5"),
-        ("a=setup:actpass", "a=setup:holdconn"),
-        ("m=audio 9", "m=audio 99999"),
-        ("m=audio 9", "m=audio nine"),
-        ("a=ssrc:", "a=ssrc:9999999999 cname:x\r\na=ssrc:"),
-        ("SAVPF 111", "SAVPF 300 111"),
-    ],
-)
-def test_an_offer_against_the_rules_is_malformed(old: str, new: str) -> None:
-    text = CHROMIUM.replace("a=rtpmap:111", "a=rtpmap:300 opus/48000/2\r\na=rtpmap:111")
-    parse_offer_untrusted(text)
-    with pytest.raises(MalformedError):
-        parse_offer_untrusted(text.replace(old, new))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "v=0\r\n",
-        "v=0\r\n" + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n" * 65,
-        CHROMIUM + "a=x\r\n" * 1_100,
-        CHROMIUM + "".join(f"a=ssrc:{number} cname:x\r\n" for number in range(1, 40)),
-        CHROMIUM + "a=" + "x" * 200_000,
-    ],
-    ids=["empty", "no section", "65 sections", "long section", "many ssrcs", "long text"],
-)
-def test_offers_are_bounded(text: str) -> None:
-    with pytest.raises(MalformedError):
-        parse_offer_untrusted(text)
-
-
-@given(st.text(max_size=300))
-def test_any_text_parses_or_is_malformed(text: str) -> None:
-    for prefix in ("", "v=0\r\n", CHROMIUM):
-        parse_and_answer(prefix + text)
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> str:
-    """Lines dropped, doubled, moved; bytes of a line changed."""
-    lines = AIORTC.split("\r\n")
-    for _ in range(draw(st.integers(1, 6))):
-        index = draw(st.integers(0, len(lines) - 1))
-        match draw(st.integers(0, 3)):
-            case 0:
-                del lines[index]
-            case 1:
-                lines.insert(draw(st.integers(0, len(lines))), lines[index])
-            case 2:
-                at = draw(st.integers(0, len(lines[index])))
-                text = draw(st.text(st.characters(codec="latin-1"), max_size=3))
-                lines[index] = lines[index][:at] + text + lines[index][at + 1 :]
-            case _:
-                name = draw(st.sampled_from(["mid", "ssrc", "rtpmap", "extmap", "setup", "rid"]))
-                value = draw(st.text(alphabet="0123456789 abc/:;=*-", max_size=12))
-                lines[index] = f"a={name}:{value}"
-    return "\r\n".join(lines)
-
-
-@given(damaged())
-@settings(max_examples=150)
-def test_a_damaged_offer_is_answered_or_refused(text: str) -> None:
-    parse_and_answer(text)
-
-
-def parse_and_answer(text: str) -> None:
-    try:
-        offer = parse_offer_untrusted(text)
-        result = answered(offer)
-    except (MalformedError, RemoteProtocolError):
-        return
-    assert len(set(result.payload_types.values())) == len(result.payload_types)
-    assert len(set(result.extensions.values())) == len(result.extensions)
-    assert result.sdp.count("\r\nm=") == len(offer.sections)
-    assert result.sdp.count("\n") == result.sdp.count("\r\n")
-
-
-def test_aiortc_takes_the_answer_to_its_own_offer() -> None:
-    async def run() -> list[str | None]:
-        peer = RTCPeerConnection()
-        peer.addTransceiver("audio", direction="sendonly")
-        peer.addTransceiver("video", direction="sendonly")
-        peer.addTransceiver("audio", direction="recvonly")
-        peer.addTransceiver("video", direction="recvonly")
-        try:
-            await peer.setLocalDescription(await peer.createOffer())
-            offer = parse_offer_untrusted(peer.localDescription.sdp)
-            sdp = answered(offer).sdp
-            await peer.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
-            return [each.currentDirection for each in peer.getTransceivers()]
-        finally:
-            await peer.close()
-
-    assert asyncio.run(run()) == ["sendonly", "sendonly", "recvonly", "recvonly"]
-
-
-MAKE_OFFER = """async () => {
-    const peer = window.peer = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
-    const stream = await navigator.mediaDevices.getUserMedia({audio: true, video: true});
-    peer.addTransceiver(stream.getAudioTracks()[0], {direction: 'sendonly'});
-    peer.addTransceiver(stream.getVideoTracks()[0], {direction: 'sendonly'});
-    for (let i = 0; i < 5; i++) peer.addTransceiver('audio', {direction: 'recvonly'});
-    for (let i = 0; i < 9; i++) peer.addTransceiver('video', {direction: 'recvonly'});
-    peer.createDataChannel('x');
-    await peer.setLocalDescription();
-    return peer.localDescription.sdp;
-}"""
-TAKE_ANSWER = """async (sdp) => {
-    await window.peer.setRemoteDescription({type: 'answer', sdp});
-    return window.peer.getTransceivers().map((each) => each.currentDirection);
-}"""
-
-
-def test_chromium_takes_the_answer_to_its_own_offer() -> None:
-    arguments = [
-        "--no-sandbox",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        "--disable-background-networking",
-    ]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
-        page = browser.new_page()
-        page.route("**/*", lambda route: route.fulfill(body="<p>", content_type="text/html"))
-        page.goto("https://meet.example/")
-        offer = parse_offer_untrusted(page.evaluate(MAKE_OFFER))
-        full = page.evaluate(TAKE_ANSWER, answered(offer).sdp)
-        assert full == ["sendonly"] * 2 + ["recvonly"] * 14
-        offer = parse_offer_untrusted(page.evaluate(MAKE_OFFER))
-        slots = {mid: ssrc for mid, ssrc in ssrcs_for(offer).items() if mid != "9"}
-        sparse = page.evaluate(TAKE_ANSWER, answered(offer, sources={}, slot_ssrcs=slots).sdp)
-        assert sparse.count("inactive") == 3
-        assert sparse.count("recvonly") == 13
-        offer = parse_offer_untrusted(page.evaluate(MAKE_OFFER).replace("VP8/90", "VP7/90"))
-        deaf = page.evaluate(TAKE_ANSWER, answered(offer, sources=MICROPHONE).sdp)
-        assert deaf == ["sendonly", *["recvonly"] * 5]
-        browser.close()

@@ -31,10 +31,10 @@ from relay.errors import RemoteProtocolError, SettingsError
 from relay.framing import frame
 from relay.identity import Identity, MeshAuthority, make_request, trunk_ssl_context
 from relay.ids import (
+    TOP_LAYER,
     Address,
     BridgeId,
     ConferenceId,
-    Layer,
     ParticipantId,
     Region,
     SourceKind,
@@ -42,7 +42,7 @@ from relay.ids import (
     source_id,
 )
 from relay.link import Link, PeerClosed
-from relay.trunk_messages import RelayedSource, TrunkHello, Wanted
+from relay.trunk_messages import RelayedEncoding, RelayedSource, TrunkHello, Wanted
 
 E = TypeVar("E")
 
@@ -52,9 +52,14 @@ SINGAPORE = BridgeId("singapore-1")
 GARDEN = ConferenceId("garden")
 CAMERA = source_id(ParticipantId(7), SourceKind.CAMERA)
 ANNOUNCED = (
-    RelayedSource(source=CAMERA, ssrc=Ssrc(4711), rtx_ssrc=Ssrc(4712), origin=FRANKFURT, hops=1),
+    RelayedSource(
+        source=CAMERA,
+        encodings=(RelayedEncoding(ssrc=Ssrc(4711), rtx_ssrc=Ssrc(4712)),),
+        origin=FRANKFURT,
+        hops=1,
+    ),
 )
-WANTED = (Wanted(source=CAMERA, layer=Layer.ALL),)
+WANTED = (Wanted(source=CAMERA, layers=(TOP_LAYER,)),)
 PLI = build_compound(Pli(sender_ssrc=Ssrc(1), media_ssrc=Ssrc(4711)))
 
 MESH = MeshAuthority.create(time.time())

@@ -53,6 +53,17 @@ async def test_waiting_gives_the_signal_that_killed(nest: Nest) -> None:
     assert fate(await child.wait()) == "was killed by SIGKILL"
 
 
+async def test_without_a_log_it_writes_where_we_do_and_has_no_last_words(
+    nest: Nest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "import sys; print('out'); print('err', file=sys.stderr)"
+    child = Child("child", [sys.executable, "-c", text], log=None, environment={})
+    nest.children.append(child)
+    assert await child.wait() == 0
+    assert capfd.readouterr() == ("out\n", "err\n")
+    assert child.last_words() == ""
+
+
 async def test_a_child_that_listens_stops_by_sigterm(nest: Nest) -> None:
     child = nest.child(f"{READY}; import signal; signal.pause()")
     await nest.ready()

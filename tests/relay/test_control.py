@@ -7,6 +7,7 @@ from hypothesis import given
 from relay.control import (
     FROM_BRIDGE,
     FROM_FOCUS,
+    MAX_SDP_CHARS,
     Allocate,
     Challenge,
     FromBridge,
@@ -48,7 +49,7 @@ def test_an_offer_that_is_too_long_is_malformed() -> None:
         request=1,
         conference=ConferenceId("garden"),
         participant=ParticipantId(7),
-        offer="v=0\r\n" + "a" * 200_000,
+        offer="v=0\r\n" + "a" * MAX_SDP_CHARS,
         sources=(MidKind(mid="0", kind=SourceKind.MICROPHONE),),
     )
     with pytest.raises(MalformedError, match="offer"):

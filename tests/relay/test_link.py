@@ -10,6 +10,7 @@ from relay import link as link_module
 from relay.errors import CapacityError, LocalProtocolError, MalformedError, RemoteProtocolError
 from relay.framing import frame
 from relay.ids import (
+    TOP_LAYER,
     Address,
     BridgeId,
     ConferenceId,
@@ -28,6 +29,7 @@ from relay.trunk_messages import (
     Announce,
     Bye,
     Demand,
+    RelayedEncoding,
     RelayedSource,
     TrunkHello,
     TrunkMessage,
@@ -54,14 +56,25 @@ def hello_of(bridge: BridgeId, versions: tuple[int, ...] = (1,)) -> TrunkHello:
 
 
 def relayed(participant: int, ssrc: int, kind: SourceKind = SourceKind.CAMERA) -> RelayedSource:
-    source = source_id(ParticipantId(participant), kind)
     return RelayedSource(
-        source=source, ssrc=Ssrc(ssrc), rtx_ssrc=Ssrc(ssrc ^ 0x4000_0000), origin=FRANKFURT, hops=1
+        source=source_id(ParticipantId(participant), kind),
+        encodings=(encoding(ssrc),),
+        origin=FRANKFURT,
+        hops=1,
     )
 
 
-def want(participant: int, layer: Layer = Layer.ALL) -> Wanted:
-    return Wanted(source=source_id(ParticipantId(participant), SourceKind.CAMERA), layer=layer)
+def encoding(ssrc: int) -> RelayedEncoding:
+    return RelayedEncoding(ssrc=Ssrc(ssrc), rtx_ssrc=Ssrc(ssrc ^ 0x4000_0000))
+
+
+def simulcast(participant: int, *ssrcs: int) -> RelayedSource:
+    return replace(relayed(participant, 1), encodings=tuple(encoding(each) for each in ssrcs))
+
+
+def want(participant: int, *layers: Layer) -> Wanted:
+    camera = source_id(ParticipantId(participant), SourceKind.CAMERA)
+    return Wanted(source=camera, layers=layers or (TOP_LAYER,))
 
 
 def started() -> tuple[Link, Link]:
@@ -139,14 +152,29 @@ def test_an_announcement_arrives_once_and_only_when_it_changed() -> None:
 
 def test_a_demand_arrives_once_and_nothing_wanted_is_not_said() -> None:
     home, away = opened()
-    away.demand(GARDEN, (want(2), want(1), want(3, Layer.NONE)))
+    nothing = replace(want(3), layers=())
+    away.demand(GARDEN, (want(2), want(1), nothing))
     away.demand(GARDEN, (want(1), want(2)))
     events = home.receive(away.data_to_send())
     assert events == [Demanded(conference=GARDEN, wanted=(want(1), want(2)))]
     assert home.demanded == tuple(events)
-    away.demand(GARDEN, (want(1, Layer.NONE),))
+    away.demand(GARDEN, (nothing,))
     assert home.receive(away.data_to_send()) == [Demanded(conference=GARDEN, wanted=())]
     assert home.demanded == ()
+
+
+def test_a_demand_that_differs_in_layers_alone_is_a_change() -> None:
+    home, away = opened()
+    wanted = [
+        (want(1, Layer(0, 2), Layer(2, 2)),),
+        (want(1, Layer(0, 1), Layer(2, 2)),),
+        (want(1, Layer(2, 2)),),
+    ]
+    for each in wanted:
+        away.demand(GARDEN, each)
+        away.demand(GARDEN, each)
+    events = home.receive(away.data_to_send())
+    assert events == [Demanded(conference=GARDEN, wanted=each) for each in wanted]
 
 
 def test_sources_cross_that_one_announces_and_the_other_wants() -> None:
@@ -158,6 +186,15 @@ def test_sources_cross_that_one_announces_and_the_other_wants() -> None:
     home.receive(away.data_to_send())
     assert (home.sources_out, home.sources_in) == (1, 0)
     assert (away.sources_out, away.sources_in) == (0, 1)
+
+
+def test_a_source_crosses_once_however_many_encodings_it_has() -> None:
+    home, away = opened()
+    home.announce(GARDEN, (simulcast(1, 11, 12, 13),))
+    away.demand(GARDEN, (want(1, Layer(0, 2), Layer(1, 2), Layer(2, 2)),))
+    away.receive(home.data_to_send())
+    home.receive(away.data_to_send())
+    assert (home.sources_out, away.sources_in) == (1, 1)
 
 
 def test_what_is_withdrawn_is_known_no_more_and_may_be_said_again() -> None:
@@ -217,11 +254,14 @@ def test_however_the_stream_is_cut_both_ends_know_the_same_at_last(
     for conference, participants, is_demand in changes:
         offset = 100 if conference == GARDEN else 200
         if is_demand:
-            wanted = tuple(want(each) for each in sorted(participants))
+            wanted = tuple(want(each, Layer(each % 3, 2)) for each in sorted(participants))
             home.demand(conference, wanted)
             demanded[conference] = wanted
         else:
-            sources = tuple(relayed(each, offset + each) for each in sorted(participants))
+            sources = tuple(
+                simulcast(each, *range(offset + 3 * each, offset + 3 * each + each % 3 + 1))
+                for each in sorted(participants)
+            )
             home.announce(conference, sources)
             announced[conference] = sources
     for piece in pieces(home.data_to_send(), endless):
@@ -279,6 +319,10 @@ def announce_of(
     return Announce(conference=to, generation=Generation(generation), sources=sources)
 
 
+def demand_of(*wanted: Wanted) -> Demand:
+    return Demand(conference=GARDEN, generation=Generation(1), wanted=wanted)
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -286,16 +330,23 @@ def announce_of(
         [announce_of(relayed(1, 11), relayed(1, 12))],
         [announce_of(relayed(1, 11)), announce_of(relayed(2, 11), generation=2, to=LIBRARY)],
         [announce_of(replace(relayed(1, 11), source=SourceId(4)))],
-        [Demand(conference=GARDEN, generation=Generation(1), wanted=(want(1), want(1)))],
+        [demand_of(want(1), want(1))],
+        [demand_of(replace(want(1), source=SourceId(8)))],
+        [announce_of(simulcast(1, 11, 12, 11))],
+        [announce_of(simulcast(1, 11, 12 ^ 0x4000_0000, 12))],
+        [announce_of(simulcast(1, 11, 12), relayed(2, 12))],
         [
-            Demand(
-                conference=GARDEN,
-                generation=Generation(1),
-                wanted=(Wanted(source=SourceId(8), layer=Layer.ALL),),
-            )
+            announce_of(simulcast(1, 11, 12, 13)),
+            announce_of(simulcast(2, 21, 13, 23), generation=2, to=LIBRARY),
         ],
+        [demand_of(want(1, Layer(1, 0), Layer(1, 2)))],
+        [demand_of(want(1, Layer(0, 2), Layer(2, 2), Layer(1, 2)))],
     ],
-    ids=["one SSRC", "one source", "SSRC of another", "no kind", "wanted twice", "no kind wanted"],
+    ids=[
+        *("one SSRC", "one source", "SSRC of another", "no kind", "wanted twice", "no kind wanted"),
+        *("SSRC twice in a source", "SSRC of retransmissions", "SSRC in two sources"),
+        *("encoding of another", "spatial layer twice", "layers descend"),
+    ],
 )
 def test_what_the_protocol_does_not_allow_closes_the_link(hostile: list[TrunkMessage]) -> None:
     home, _ = opened()
@@ -305,10 +356,29 @@ def test_what_the_protocol_does_not_allow_closes_the_link(hostile: list[TrunkMes
     assert TRUNK_MESSAGES.decode_untrusted(home.data_to_send()[4:]) is not None
 
 
+@pytest.mark.parametrize(
+    "misshapen",
+    [
+        announce_of(simulcast(1)),
+        announce_of(simulcast(1, 11, 12, 13, 14)),
+        demand_of(replace(want(1), layers=())),
+        demand_of(want(1, Layer(3, 0))),
+        demand_of(want(1, Layer(0, -1))),
+        demand_of(want(1, *(Layer(each, 0) for each in range(4)))),
+    ],
+    ids=["no encoding", "four encodings", "no layer", "fourth layer", "below zero", "four layers"],
+)
+def test_encodings_and_layers_that_cannot_be_are_malformed(misshapen: TrunkMessage) -> None:
+    home, _ = opened()
+    with pytest.raises(MalformedError):
+        home.receive(said(misshapen))
+    assert home.state is LinkState.CLOSED
+
+
 def test_an_ssrc_may_go_to_another_source_once_it_is_free() -> None:
     home, _ = opened()
-    home.receive(said(announce_of(relayed(1, 11)), announce_of(generation=2)))
-    again = announce_of(relayed(2, 11), generation=3, to=LIBRARY)
+    home.receive(said(announce_of(simulcast(1, 11, 12, 13)), announce_of(generation=2)))
+    again = announce_of(relayed(2, 12), generation=3, to=LIBRARY)
     assert home.receive(said(again)) == [Announced(conference=LIBRARY, sources=again.sources)]
 
 
@@ -335,7 +405,10 @@ def test_the_largest_announcement_fits_and_a_larger_one_is_our_own_fault() -> No
     home, away = opened()
     longest = BridgeId("b" * 64)
     sources = [
-        replace(relayed((1 << 30) - 1 - i, 0xFFFFFFFF - i), origin=longest)
+        replace(
+            simulcast((1 << 30) - 1 - i, *(0xFFFFFFFF - 3 * i - each for each in range(3))),
+            origin=longest,
+        )
         for i in range(MAX_SOURCES)
     ]
     home.announce(ConferenceId("c" * 128), sources)

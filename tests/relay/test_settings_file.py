@@ -11,7 +11,12 @@ from relay.settings_file import Kind, parse_settings
 
 TABLES = {
     "up": {"https_port": Kind.NUMBER, "regions": Kind.TEXT},
-    "region": {"advertise": Kind.TEXTS, "allow_loopback": Kind.SWITCH, "token_file": Kind.TEXT},
+    "region": {
+        "advertise": Kind.TEXTS,
+        "allow_loopback": Kind.SWITCH,
+        "token_file": Kind.TEXT,
+        "workers": Kind.COUNT,
+    },
 }
 
 
@@ -30,6 +35,13 @@ def test_values_come_by_table_with_dashes_or_underscores() -> None:
     }
 
 
+@pytest.mark.parametrize(("written", "count"), [("4", 4), ('"auto"', "auto")])
+def test_a_count_is_a_number_or_automatic(written: str, count: object) -> None:
+    assert parse_settings(f"[region]\nworkers = {written}", TABLES) == {
+        "region": {"workers": count}
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -44,6 +56,8 @@ def test_values_come_by_table_with_dashes_or_underscores() -> None:
         ("[up]\nregions = 3", r"is a text in quotes, not 3$"),
         ('[region]\nadvertise = "::1"', r"is a list of texts in quotes, not '::1'$"),
         ("[region]\nadvertise = [1]", r"is a list of texts"),
+        ('[region]\nworkers = "4"', r"workers is a whole number or \"auto\", not '4'$"),
+        ("[region]\nworkers = true", r"is a whole number or \"auto\", not True$"),
         ("[region]\nallow_loopback = 1", r"is true or false, not 1$"),
         ("[up\n", r"^not TOML: .*line 1"),
     ],

@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -86,6 +87,19 @@ async def test_start_returns_when_all_are_healthy_and_stop_leaves_none(stage: St
     assert len(children_with("'a1'")) == len(children_with("'b1'")) == 1
     await stage.supervisor.stop()
     assert children_with("'a1'") + children_with("'b1'") == []
+
+
+async def test_launch_returns_when_all_answer_whatever_they_say(stage: Stage) -> None:
+    process = stage.process("a", HEALTHY.replace("200", "503"))
+    await stage.supervisor.launch([process])
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(process.health_url)).status_code == 503
+
+
+async def test_of_one_that_logs_where_we_do_the_words_are_not_repeated(stage: Stage) -> None:
+    process = replace(stage.process("frankfurt", DYING), log=None)
+    with pytest.raises(SettingsError, match=r"^frankfurt exited with 1 \(see above\)$"):
+        await stage.supervisor.launch([process])
 
 
 async def test_one_that_dies_at_the_start_ends_it_with_its_last_words(stage: Stage) -> None:

@@ -1,9 +1,11 @@
 """What a bridge may know of a conference, sensible or not, as hypothesis makes it."""
 
+from itertools import combinations, product
+
 from hypothesis import strategies as st
 
 from region.conference import Knowledge, Local, Offered
-from relay.control import ConferenceState, Route, Seat, SourceState
+from relay.control import ConferenceState, Picture, Route, Seat, SourceState
 from relay.ids import (
     BridgeId,
     ConferenceId,
@@ -11,8 +13,10 @@ from relay.ids import (
     ParticipantId,
     SourceId,
     SourceKind,
+    VideoCodec,
     source_id,
 )
+from tests.strategies.layers import wanted_layers
 
 ME = BridgeId("b-me")
 BRIDGES = (ME, BridgeId("a-other"), BridgeId("c-other"), BridgeId("d-other"))
@@ -20,7 +24,24 @@ PEERS = tuple(bridge for bridge in BRIDGES if bridge != ME)
 PEOPLE = tuple(ParticipantId(number) for number in range(1, 8))
 SOURCES = tuple(source_id(person, kind) for person in PEOPLE for kind in SourceKind)
 
-_kinds = st.sets(st.sampled_from(SourceKind), max_size=3)
+# Everything is drawn in as few steps as can be: hypothesis bounds the steps of an example.
+_source_states = st.sampled_from(
+    [
+        tuple(
+            SourceState(kind=kind, muted=muted)
+            for kind, muted in zip(SourceKind, states, strict=True)
+            if muted is not None
+        )
+        for states in product((None, False, True), repeat=len(SourceKind))
+    ]
+)
+_kinds = st.sampled_from([kinds for count in range(4) for kinds in combinations(SourceKind, count)])
+_pictures = st.sampled_from(
+    [
+        Picture(source=source, height_px=height_px, stage=stage)
+        for stage, height_px, source in product((False, True), (180, 360, 720), SOURCES)
+    ]
+)
 _some_sources = st.frozensets(st.sampled_from(SOURCES), max_size=8)
 
 
@@ -32,9 +53,7 @@ def seats(draw: st.DrawFn) -> tuple[Seat, ...]:
         Seat(
             participant=person,
             bridge=draw(st.sampled_from(BRIDGES)),
-            sources=tuple(
-                SourceState(kind=kind, muted=draw(st.booleans())) for kind in sorted(draw(_kinds))
-            ),
+            sources=draw(_source_states),
         )
         for person in people
     )
@@ -67,13 +86,14 @@ def _locals(draw: st.DrawFn, seated: tuple[Seat, ...]) -> dict[ParticipantId, Lo
     people = draw(st.frozensets(st.sampled_from(sorted(here)))) if here else frozenset()
     if draw(st.booleans()):
         people |= {draw(st.sampled_from(PEOPLE))}
-    view = st.none() | st.lists(st.sampled_from(SOURCES), max_size=6).map(tuple)
     return {
         person: Local(
             sources=here.get(person) or frozenset(source_id(person, kind) for kind in draw(_kinds)),
             audio_slots=draw(st.integers(0, 4)),
-            video_slots=draw(st.integers(0, 4)),
-            view=draw(view),
+            video_slots=draw(st.integers(0, 6)),
+            pictures=draw(st.none() | st.lists(_pictures, max_size=8).map(tuple)),
+            last_n=draw(st.none() | st.integers(0, 4)),
+            height_px=draw(st.sampled_from([180, 360])),
         )
         for person in sorted(people)
     }
@@ -106,9 +126,14 @@ def knowledge(draw: st.DrawFn) -> Knowledge:
             generation=Generation(1),
             seats=seated,
             routes=draw(routes()),
+            codec=draw(st.sampled_from(VideoCodec)),
         ),
         locals=draw(_locals(seated)),
         offered=draw(_offered(seated)),
-        demanded={peer: draw(_some_sources) for peer in draw(st.sets(st.sampled_from(PEERS)))},
+        demanded={
+            peer: {source: draw(wanted_layers) for source in sorted(draw(_some_sources))}
+            for peer in draw(st.sets(st.sampled_from(PEERS)))
+        },
         speakers=tuple(draw(st.lists(st.sampled_from(microphones), unique=True, max_size=5))),
+        voices=tuple(draw(st.lists(st.sampled_from(microphones), unique=True, max_size=5))),
     )

@@ -5,7 +5,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Le, MaxLen, MinLen
+from annotated_types import Ge, Le, Lt, MaxLen, MinLen
 from hypothesis import strategies as st
 from pydantic import AllowInfNan
 from pydantic.fields import FieldInfo
@@ -78,6 +78,8 @@ def _bounds_of(metadata: tuple[Any, ...]) -> dict[type, Any]:
             match bound:
                 case Ge(ge=value) | Le(le=value):
                     found[type(bound)] = value
+                case Lt(lt=value) if isinstance(value, int):
+                    found[Le] = value - 1
                 case MinLen(min_length=value) | MaxLen(max_length=value):
                     found[type(bound)] = value
                 case AllowInfNan(allow_inf_nan=False):

@@ -60,3 +60,8 @@ def rtp_packets(draw: st.DrawFn, *, ssrc: int, sequence: int, payload_type: int 
         csrcs=tuple(draw(st.lists(st.integers(0, 2**32 - 1), max_size=15))),
         padding=draw(st.integers(0, 20)),
     )
+
+
+def near_wrap(modulus: int) -> st.SearchStrategy[int]:
+    """A number to begin with, half of the time so that it wraps soon."""
+    return st.integers(0, modulus - 1) | st.integers(modulus - 20, modulus - 1)

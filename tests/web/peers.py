@@ -28,7 +28,7 @@ from relay.control import (
     Welcome,
 )
 from relay.identity import make_request, sign_challenge
-from relay.ids import Address, Region
+from relay.ids import Address, Region, VideoCodec
 from web.server import Listening, run
 from web.settings import WebSettings
 
@@ -158,10 +158,16 @@ class FakeBridge:
             if isinstance(message, kind):
                 return message
 
-    async def answer(self) -> Allocate:
-        """Answers the next offer."""
+    async def answer(self, *decodes: VideoCodec) -> Allocate:
+        """Answers the next offer, of somebody who sees pictures of these codecs."""
         asked = await self.expect(Allocate)
-        await self.say(Allocated(request=asked.request, answer=f"answer to {asked.offer}"))
+        await self.say(
+            Allocated(
+                request=asked.request,
+                answer=f"answer to {asked.offer}",
+                decodes=decodes or None,
+            )
+        )
         return asked
 
 

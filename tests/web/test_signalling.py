@@ -62,11 +62,12 @@ async def test_an_offer_may_follow_its_join_without_waiting(server: Server) -> N
     async with bridge_in(server, "frankfurt") as frankfurt, browser_at(server) as ana:
         await ana.say(type="join", room="standup", name="Ana")
         await ana.say(type="offer", attempt=7, sdp="v=0", sources={})
-        await ana.say(type="view", sources=[6])
+        await ana.say(type="view", pictures=[])
         asked = await frankfurt.answer()
         seats = [one for one in frankfurt.heard if isinstance(one, ConferenceState)]
         assert [seat.participant for seat in seats[-1].seats] == [asked.participant]
-        assert (await frankfurt.expect(View)).sources == (6,)
+        assert (await frankfurt.expect(View)).pictures is None
+        assert (await frankfurt.expect(View)).pictures == ()
         await ana.hear("joined")
         assert (await ana.hear("answer"))["attempt"] == 7
 

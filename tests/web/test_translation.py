@@ -2,9 +2,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus.notices import Failed, FailureCode, Joined, Person
+from focus.notices import (
+    CodecChanged,
+    Failed,
+    FailureCode,
+    Joined,
+    LayersChanged,
+    Notice,
+    Person,
+    SpeakerChanged,
+)
 from relay.control import SourceState
-from relay.ids import BridgeId, ConferenceId, ParticipantId, Region, SourceKind
+from relay.ids import (
+    BridgeId,
+    ConferenceId,
+    Layer,
+    ParticipantId,
+    Region,
+    SourceKind,
+    VideoCodec,
+)
 from web import messages
 from web.translation import display_name_of, to_browser
 
@@ -17,7 +34,10 @@ def test_a_roster_names_sources_by_what_stands_in_their_csrc() -> None:
         bridge=BridgeId("sao-paulo-1"),
         sources=(SourceState(kind=SourceKind.CAMERA, muted=True),),
     )
-    told = to_browser(Joined(conference=ConferenceId("standup"), you=ana, people=()))
+    joined = Joined(conference=ConferenceId("standup"), you=ana, people=(), codec=VideoCodec.VP9)
+    turn = messages.IceServer(urls=["turn:t.example"], username="9:5", credential="secret")
+    told = to_browser(joined, [turn])
+    assert "secret" not in repr(told)
     assert told.model_dump() == {
         "type": "joined",
         "room": "standup",
@@ -29,16 +49,51 @@ def test_a_roster_names_sources_by_what_stands_in_their_csrc() -> None:
             "sources": [{"id": 22, "kind": "camera", "muted": True}],
         },
         "people": [],
+        "codec": "vp9",
+        "ice_servers": [{"urls": ["turn:t.example"], "username": "9:5", "credential": "secret"}],
     }
+
+
+@pytest.mark.parametrize("codec", VideoCodec)
+def test_browsers_call_codecs_by_the_names_that_we_do(codec: VideoCodec) -> None:
+    assert to_browser(CodecChanged(codec=codec), ()).model_dump() == {
+        "type": "codec",
+        "codec": codec.value,
+    }
+
+
+@pytest.mark.parametrize(
+    ("notice", "told"),
+    [
+        (
+            LayersChanged(kind=SourceKind.SCREEN, layers=(Layer(0, 2), Layer(1, 0))),
+            {
+                "type": "layers",
+                "kind": "screen",
+                "layers": [{"spatial": 0, "temporal": 2}, {"spatial": 1, "temporal": 0}],
+            },
+        ),
+        (
+            LayersChanged(kind=SourceKind.CAMERA, layers=()),
+            {"type": "layers", "kind": "camera", "layers": []},
+        ),
+        (SpeakerChanged(participant=ParticipantId(5)), {"type": "speaker", "id": 5}),
+        (SpeakerChanged(participant=None), {"type": "speaker", "id": None}),
+    ],
+)
+def test_layers_and_speakers_are_told_as_documented(
+    notice: Notice, told: dict[str, object]
+) -> None:
+    assert to_browser(notice, ()).model_dump() == told
 
 
 @pytest.mark.parametrize("code", FailureCode)
 def test_every_failure_has_a_code_for_browsers_and_only_hopeless_ones_are_fatal(
     code: FailureCode,
 ) -> None:
-    told = to_browser(Failed(code=code, message="why"))
+    told = to_browser(Failed(code=code, message="why", attempt=3), ())
     assert isinstance(told, messages.Error)
-    assert told.code == code.value
+    assert (told.code, told.attempt) == (code.value, 3)
     assert told.fatal == (code in (FailureCode.UNKNOWN_REGION, FailureCode.ROOM_FULL))
 
 

@@ -2,8 +2,10 @@
  * What the page's URL asks for, and which room names there are; pure.
  *
  * @typedef {{room: string | null, name: string | null, region: string | null,
- *   prejoin: boolean}} Wishes
+ *   prejoin: boolean, slots: number, relay: boolean}} Wishes
  */
+
+import { MOST_PICTURES } from "./slots.js";
 
 /** Paths of the web room itself: no meeting can have these names. */
 const TAKEN = new Set(["mesh", "api", "static", "healthz", "metrics", "favicon.ico", "robots.txt"]);
@@ -31,7 +33,19 @@ export function wishesOf(url) {
     name: searchParams.get("name")?.trim().slice(0, 80) || null,
     region: searchParams.get("region")?.trim().toLowerCase() || null,
     prejoin: searchParams.get("prejoin") !== "false",
+    slots: slotsIn(searchParams.get("slots")),
+    relay: searchParams.get("ice") === "relay",
   };
+}
+
+/**
+ * The most pictures at once; all there may be, unless it is a number.
+ * @param {string | null} text
+ */
+function slotsIn(text) {
+  return text !== null && /^\d{1,2}$/.test(text)
+    ? Math.min(Number(text), MOST_PICTURES)
+    : MOST_PICTURES;
 }
 
 /** @param {string} text */

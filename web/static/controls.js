@@ -1,5 +1,5 @@
 /**
- * The buttons that switch microphone and camera; the same before and in the meeting.
+ * The buttons that switch microphone and camera, the same before and in the meeting; keys.
  *
  * @typedef {import("./media.js").Devices} Devices
  * @typedef {import("./media.js").OwnKind} OwnKind
@@ -7,7 +7,6 @@
 
 import { find, setIcon } from "./dom.js";
 
-const KEYS = /** @type {const} */ ({ m: "microphone", v: "camera" });
 const KINDS = /** @type {OwnKind[]} */ (["microphone", "camera"]);
 
 /**
@@ -31,12 +30,25 @@ export function bindDeviceButtons(root, devices) {
     devices.watch(refresh);
     refresh();
   }
-  document.addEventListener("keydown", (event) => {
+  bindKeys(root, {
+    m: () => void toggle(devices, "microphone"),
+    v: () => void toggle(devices, "camera"),
+  });
+}
+
+/**
+ * Acts on single keys while a view is shown and nothing is typed.
+ * @param {HTMLElement} root the view
+ * @param {Record<string, () => void>} keys lower-case
+ * @param {AbortSignal} [signal] ends it
+ */
+export function bindKeys(root, keys, signal) {
+  const press = (/** @type {KeyboardEvent} */ event) => {
     if (root.hidden || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target instanceof Element && event.target.closest("input, select, textarea")) return;
-    const kind = KEYS[/** @type {"m" | "v"} */ (event.key.toLowerCase())];
-    if (kind !== undefined) void toggle(devices, kind);
-  });
+    keys[event.key.toLowerCase()]?.();
+  };
+  document.addEventListener("keydown", press, signal === undefined ? {} : { signal });
 }
 
 /**

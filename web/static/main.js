@@ -9,22 +9,27 @@ import { Meeting } from "./meeting.js";
 import { remember, remembered, rememberRoom } from "./memory.js";
 import { Prejoin } from "./prejoin.js";
 import { fetchRegions, measureRegions } from "./rtt.js";
+import { Screen } from "./screen.js";
+import { fetchSettings } from "./settings.js";
 import { toast } from "./toasts.js";
 
 /**
  * @typedef {import("./messages.js").Failure} Failure
  * @typedef {import("./rtt.js").Rtts} Rtts
  * @typedef {import("./rtt.js").RegionTargets} RegionTargets
+ * @typedef {import("./session.js").Terms} Terms
  * @typedef {"landing" | "prejoin" | "meeting" | "left"} View
  */
 
 // Relative to this file, so that the whole may live under a path of somebody's proxy.
 const REGIONS_URL = new URL("../api/regions", import.meta.url);
+const SETTINGS_URL = new URL("../api/settings", import.meta.url);
 const SIGNAL_URL = new URL("../api/signal", import.meta.url);
 SIGNAL_URL.protocol = SIGNAL_URL.protocol === "https:" ? "wss:" : "ws:";
 
 const VIEWS = /** @type {View[]} */ (["landing", "prejoin", "meeting", "left"]);
 const devices = new Devices();
+const screen = new Screen();
 /** @type {Meeting | null} */
 let meeting = null;
 
@@ -58,18 +63,20 @@ async function measure(progress) {
  * @param {string} name
  * @param {string | null} region
  * @param {Rtts} rtts_ms
+ * @param {Terms} terms
  */
-function enter(room, name, region, rtts_ms) {
+function enter(room, name, region, rtts_ms, terms) {
   rememberRoom(room);
   document.title = `${room} · octomesh`;
   const ticket = { room, name, region, rtts_ms };
-  meeting = new Meeting(show("meeting"), SIGNAL_URL, ticket, devices, (failure) => {
+  const own = { devices, screen };
+  meeting = new Meeting(show("meeting"), SIGNAL_URL, ticket, own, terms, (failure) => {
     meeting = null;
     devices.stop();
     leave(room, name, failure, () => {
       // A region that is no more would refuse again; the measurements choose then.
       const again = failure?.code === "unknown-region" ? null : region;
-      enter(room, name, again, rtts_ms);
+      enter(room, name, again, rtts_ms, terms);
       void devices.start();
     });
   });
@@ -106,6 +113,7 @@ document.addEventListener("click", ({ target }) => {
 Object.defineProperty(window, "octomesh", {
   value: Object.freeze({
     stats: async () => (await meeting?.session.stats()) ?? [],
+    sent: () => meeting?.session.sent ?? [],
     session: () =>
       meeting === null
         ? null
@@ -130,19 +138,22 @@ async function start() {
   document.title = `${room} · octomesh`;
   bindDeviceButtons(find(document, "#meeting", HTMLElement), devices);
   const name = wishes.name ?? remembered("name") ?? "";
+  const { slots, relay } = wishes;
+  const asked = fetchSettings(SETTINGS_URL).then((settings) => ({ settings, slots, relay }));
   if (!wishes.prejoin) {
     void devices.start();
     // An explicit region needs no measurement.
     const rtts_ms = wishes.region === null ? await measure(() => undefined) : {};
-    enter(room, name || "Guest", wishes.region, rtts_ms);
+    enter(room, name || "Guest", wishes.region, rtts_ms, await asked);
     return;
   }
   const root = show("prejoin");
   const join = async (/** @type {string} */ typed, /** @type {string | null} */ region) => {
     remember("name", typed);
     const rtts_ms = region === null ? await measuring : {};
+    const terms = await asked;
     prejoin.close();
-    enter(room, typed, region, rtts_ms);
+    enter(room, typed, region, rtts_ms, terms);
   };
   const prejoin = new Prejoin(root, devices, { room, name, region: wishes.region }, join);
   const measuring = measure((...found) => prejoin.showRegions(...found));

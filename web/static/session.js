@@ -5,128 +5,179 @@
  * @typedef {import("./messages.js").ToBrowser} ToBrowser
  * @typedef {import("./messages.js").FromBrowser} FromBrowser
  * @typedef {import("./messages.js").Failure} Failure
+ * @typedef {import("./messages.js").Kind} Kind
+ * @typedef {import("./messages.js").Picture} Picture
+ * @typedef {import("./encodings.js").PictureKind} PictureKind
  * @typedef {import("./media.js").Devices} Devices
- * @typedef {import("./media.js").OwnKind} OwnKind
+ * @typedef {import("./screen.js").Screen} Screen
  * @typedef {import("./roster.js").Roster} Roster
  * @typedef {import("./rtt.js").Rtts} Rtts
+ * @typedef {import("./settings.js").Settings} Settings
+ * @typedef {import("./transport.js").Transport} Transport
  * @typedef {"joining" | "connected" | "reconnecting"} Connection
  * @typedef {{room: string, name: string, region: string | null, rtts_ms: Rtts}} Ticket
+ * @typedef {{devices: Devices, screen: Screen}} Own
+ * @typedef {{settings: Settings, slots: number, relay: boolean}} Terms how many pictures at most,
+ *   and whether media may go by a relay server only
  * @typedef {object} Owner
  * @property {(after: Roster, before: Roster) => void} roster
  * @property {(connection: Connection) => void} connection
  * @property {(occupied: ReadonlyMap<RTCRtpReceiver, number>) => void} slots
  * @property {(receivers: readonly RTCRtpReceiver[]) => void} sounds
  * @property {(participant: number, level: number) => void} level
+ * @property {(participant: number | null) => void} speaker
  * @property {(words: string) => void} notice
  * @property {(failure: Failure) => void} ended
  */
 
-import { pictureFor } from "./layout.js";
-import { participantOf } from "./messages.js";
-import { NOBODY, rosterAfter } from "./roster.js";
+import { FIRST_CODEC } from "./codecs.js";
+import { Connector } from "./connector.js";
+import { kindOf, participantOf } from "./messages.js";
+import { Reception } from "./reception.js";
+import { isSending, NOBODY, rosterAfter } from "./roster.js";
 import { Signalling } from "./signalling.js";
-import { Slots } from "./slots.js";
-import { Tally, countersOf } from "./tally.js";
-import { Transport } from "./transport.js";
 
-const OWN = /** @type {OwnKind[]} */ (["microphone", "camera"]);
-/** A transport has this long to connect, and as long to recover from a disconnection. */
-const CONNECT_BOUND_MS = 10_000;
-const RECOVER_BOUND_MS = 1000;
-/** The focus gives a bridge 8 s; no word at all by then: the signalling itself must be dead. */
-const ANSWER_BOUND_MS = 10_000;
-const LONGEST_RETRY_MS = 8000;
-const TALLY_MS = 1000;
+const OWN = /** @type {Kind[]} */ (["microphone", "camera", "screen"]);
+const PICTURES = /** @type {PictureKind[]} */ (["camera", "screen"]);
 /** Failures that time heals; the others are final. */
 const PASSING = new Set(["no-bridge", "internal"]);
+/** Of pictures that a view does not list. */
+const UNLISTED_PX = 360;
+/**
+ * All slots at once are silent for so long when the path is gone, and seldom otherwise: cameras
+ * always move, while a quiet microphone sends a packet each 400 ms (Opus's DTX).
+ */
+const STILL_MS = 500;
+const SILENCE_MS = 1200;
+/** What is looked at changes what comes: silence says nothing for as long after it. */
+const LOOKED_MS = 1000;
+/** Another path is sought because of silence no more often than this; in vain, half as often. */
+const SEEK_MS = 5000;
+const LONGEST_SEEK_MS = 80_000;
 
 export class Session {
   roster = NOBODY;
   /** @type {Connection} */
   connection = "joining";
-  #tally = new Tally();
-  /** @type {Transport | null} the newest, connected or not */
-  #transport = null;
-  /** @type {Transport | null} the one before, shown until the newest connects */
-  #previous = null;
-  /** @type {Slots | null} of the transport that is shown */
-  #slots = null;
-  /** @type {Transport | null} */
-  #shown = null;
-  #attempts = 0;
-  #failures = 0;
-  /** Whether the signalling connection is up, or its first one on the way. */
-  #online = true;
   #greeted = false;
   #joined = false;
   /** Whether the room has been joined before, on this signalling connection or an earlier one. */
   #welcome = false;
   /** Whether this signalling connection has heard an offer: before it, there is nothing to mute. */
   #offered = false;
+  /** Whether any transport has ever been connected. */
+  #shown = false;
   #closed = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #retry;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #deadline;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #answer_deadline;
+  /** @type {import("./messages.js").VideoCodec} */
+  #codec = FIRST_CODEC;
+  /** @type {Map<Kind, readonly import("./messages.js").Layer[]>} what the newest transport heard */
+  #layers = new Map();
+  /** @type {readonly Picture[] | null} */
+  #pictures = null;
+  #looked_ms = -Infinity;
+  #sought_ms = -Infinity;
+  #patience_ms = SEEK_MS;
 
   /**
    * @param {URL} url
    * @param {Ticket} ticket
-   * @param {Devices} devices
+   * @param {Own} own
+   * @param {Terms} terms
    * @param {Owner} owner
    */
-  constructor(url, ticket, devices, owner) {
+  constructor(url, ticket, own, terms, owner) {
     this.ticket = ticket;
-    this.devices = devices;
+    this.own = own;
+    this.terms = terms;
     this.owner = owner;
-    this.unwatch = devices.watch((kind) => this.#deviceChanged(kind));
-    this.timer = setInterval(() => void this.#count(this.#slots?.occupied()), TALLY_MS);
+    const unwatch = [
+      own.devices.watch((kind) => this.#changed(kind)),
+      own.screen.watch(() => this.#changed("screen")),
+    ];
+    this.unwatch = () => unwatch.forEach((stop) => stop());
+    this.listeners = new AbortController();
+    this.#watchNetwork(this.listeners.signal);
+    this.reception = new Reception({
+      slots: (occupied) => owner.slots(occupied),
+      level: (participant, level) => owner.level(participant, level),
+      polled: () => this.#listen(),
+    });
+    const setup = {
+      codecs: terms.settings.codecs,
+      codec: null,
+      ice_servers: [],
+      relay: terms.relay,
+    };
+    this.connector = new Connector(setup, terms.slots, {
+      made: (transport) => this.#equip(transport),
+      offer: (offer) => this.#offer(offer),
+      settled: () => {
+        this.reception.grown();
+        this.#mindCodec();
+      },
+      shown: (transport) => this.#show(transport),
+      connection: (is) => this.#say(is),
+      lost: () => this.signalling.suspect(),
+      unanswered: () => this.signalling.restart(),
+    });
     this.signalling = new Signalling(url, {
       greeting: () => this.#greeting(),
       message: (message) => this.#heard(message),
       lost: () => this.#signallingLost(),
     });
-    this.#renew();
+    if (!terms.settings.turn) this.connector.begin();
   }
 
   /** Leaves for good. The devices stay the caller's. */
   close() {
     this.#closed = true;
     this.unwatch();
-    clearInterval(this.timer);
-    for (const timer of [this.#retry, this.#deadline, this.#answer_deadline]) clearTimeout(timer);
+    this.listeners.abort();
     this.signalling.close();
-    this.#slots?.close();
-    this.#previous?.close();
-    this.#transport?.close();
+    this.reception.close();
+    this.connector.close();
   }
 
   /** What was received of each other participant since the session began. */
   async stats() {
-    await this.#count(this.#slots?.occupied());
+    await this.reception.count();
     return [...this.roster.people.values()].map(({ id, name, region, bridge }) => ({
       id,
       name,
       region,
       bridge,
-      ...this.#tally.of(id),
+      ...this.reception.of(id),
     }));
   }
 
+  /** What is sent, by source and encoding. */
+  get sent() {
+    return this.reception.sent;
+  }
+
   get attempt() {
-    return this.#transport?.attempt ?? 0;
+    return this.connector.attempt;
+  }
+
+  /**
+   * What one looks at from now on.
+   * @param {readonly Picture[]} pictures
+   */
+  look(pictures) {
+    this.#pictures = pictures;
+    this.#looked_ms = performance.now();
+    this.#sayView();
+    this.#makeRoom();
   }
 
   /**
    * What a new signalling connection says first. The first transport is made beside it, to save
-   * time; later ones follow it, for the focus lets a participant go with their socket.
+   * time, unless it needs to know of relay servers; later ones follow it, for the focus lets a
+   * participant go with their socket. They make do with the relay servers of before.
    * @returns {FromBrowser[]}
    */
   #greeting() {
-    this.#online = true;
-    if (this.#greeted) this.#renew();
+    if (this.#welcome || (this.#greeted && !this.terms.settings.turn)) this.connector.begin();
     this.#greeted = true;
     return [{ type: "join", ...this.ticket }];
   }
@@ -137,15 +188,28 @@ export class Session {
     this.roster = rosterAfter(before, message);
     switch (message.type) {
       case "joined":
+        this.connector.setup.ice_servers = message.ice_servers ?? [];
+        this.#speak(message.codec);
+        if (this.terms.settings.turn && !this.#welcome) this.connector.begin();
         this.#joined = this.#welcome = true;
         this.signalling.settled();
+        this.#sayView();
         break;
       case "answer":
-        void this.#answered(message.attempt, message.sdp);
+        void this.connector.answered(message.attempt, message.sdp);
         break;
       case "moved":
-        this.#failures = 0;
-        this.#renew();
+        this.connector.begin();
+        break;
+      case "codec":
+        this.#speak(message.codec);
+        break;
+      case "layers":
+        this.#layers.set(message.kind, message.layers);
+        void this.#encode();
+        break;
+      case "speaker":
+        this.owner.speaker(message.id);
         break;
       case "error":
         this.#failed(message);
@@ -154,22 +218,7 @@ export class Session {
     }
     if (this.roster !== before) {
       this.owner.roster(this.roster, before);
-      this.#limitPicture();
-    }
-  }
-
-  /**
-   * @param {number} attempt
-   * @param {string} sdp
-   */
-  async #answered(attempt, sdp) {
-    const transport = this.#transport;
-    if (transport === null || transport.attempt !== attempt) return; // of one given up since
-    clearTimeout(this.#answer_deadline);
-    try {
-      await transport.accept(sdp);
-    } catch {
-      if (transport === this.#transport) this.#renewLater();
+      this.#makeRoom();
     }
   }
 
@@ -191,139 +240,146 @@ export class Session {
     if (!this.#joined) {
       this.signalling.restart(); // and asks again, a little later each time
     } else if (failure.code === "offer-refused") {
-      this.#renewLater();
+      this.connector.refused(failure.attempt ?? this.attempt);
     } else if (failure.code === "no-bridge") {
-      // `moved` comes as soon as there is one: nothing to do until then.
-      for (const timer of [this.#retry, this.#deadline, this.#answer_deadline]) clearTimeout(timer);
-      this.#say("reconnecting");
+      this.connector.wait(); // `moved` comes as soon as there is one
     }
   }
 
   #signallingLost() {
-    this.#online = this.#joined = this.#offered = false;
-    for (const timer of [this.#retry, this.#deadline, this.#answer_deadline]) clearTimeout(timer);
+    this.#joined = this.#offered = false;
+    this.connector.offline();
+    this.owner.speaker(null);
     this.#say("reconnecting");
   }
 
-  /** A new transport instead of the newest; the one shown stays until the new one connects. */
-  #renew() {
-    if (this.#closed || !this.#online) return; // the next signalling connection brings a new one
-    clearTimeout(this.#retry);
-    clearTimeout(this.#deadline);
-    clearTimeout(this.#answer_deadline);
-    if (this.#transport !== null && this.#transport !== this.#shown) this.#transport.close();
-    else this.#previous = this.#transport;
-    const transport = new Transport(this.#attempts, (state) => this.#transportIs(transport, state));
-    this.#attempts += 1;
-    this.#transport = transport;
-    if (this.#shown !== null) this.#say("reconnecting");
-    this.#deadline = setTimeout(() => this.#renewLater(), CONNECT_BOUND_MS);
-    void this.#offer(transport);
+  /** @param {import("./messages.js").VideoCodec | undefined} codec */
+  #speak(codec) {
+    this.#codec = codec ?? FIRST_CODEC;
+    this.connector.setup.codec = this.#codec;
+    void this.#encode().then(() => this.#mindCodec());
   }
 
-  #renewLater() {
-    clearTimeout(this.#retry);
-    const delay_ms = Math.min(LONGEST_RETRY_MS, 250 * 2 ** this.#failures);
-    this.#failures += 1;
-    this.#say("reconnecting");
-    this.#retry = setTimeout(() => this.#renew(), delay_ms);
+  async #encode() {
+    const codec = this.#codec;
+    await Promise.all(
+      this.connector.transports.flatMap((transport) =>
+        PICTURES.map((kind) =>
+          transport.encode(kind, { codec, layers: this.#layers.get(kind) ?? null }),
+        ),
+      ),
+    );
+  }
+
+  /** A browser that cannot change its codec offers anew with the right one first; once. */
+  #mindCodec() {
+    const [newest] = this.connector.transports;
+    if (newest === undefined || newest.speaks(this.#codec)) return;
+    if (newest.setup.codec !== this.#codec) this.connector.renew();
   }
 
   /** @param {Transport} transport */
-  async #offer(transport) {
-    for (const kind of OWN) void transport.carry(kind, this.devices.of(kind).track);
-    const offer = await transport.offer().catch(() => null); // closed meanwhile
-    if (offer === null || transport !== this.#transport || this.#closed) return;
-    this.signalling.send(offer);
-    this.#offered = true;
-    for (const kind of OWN) this.#sayMuted(kind);
-    this.#answer_deadline = setTimeout(() => this.signalling.restart(), ANSWER_BOUND_MS);
+  #equip(transport) {
+    this.#layers.clear(); // of another bridge, or of another stay
+    for (const kind of OWN) void transport.carry(kind, this.#track(kind));
+    void this.#encode();
   }
 
-  /**
-   * @param {Transport} transport
-   * @param {RTCPeerConnectionState} state
-   */
-  #transportIs(transport, state) {
-    if (transport !== this.#transport || !this.#online) return;
-    clearTimeout(this.#deadline);
-    switch (state) {
-      case "connected":
-        this.#failures = 0;
-        this.#show(transport);
-        this.#limitPicture();
-        this.#say("connected");
-        break;
-      case "disconnected":
-        this.#say("reconnecting");
-        this.#deadline = setTimeout(() => this.#renewLater(), RECOVER_BOUND_MS);
-        break;
-      case "failed":
-        this.#renewLater();
-        break;
-      default:
-        this.#deadline = setTimeout(() => this.#renewLater(), CONNECT_BOUND_MS);
-    }
+  /** @param {import("./messages.js").Offer} offer */
+  #offer(offer) {
+    this.signalling.send(offer);
+    this.#offered = true;
+    if (!offer.renews) for (const kind of OWN) this.#sayMuted(kind);
   }
 
   /** @param {Transport} transport */
   #show(transport) {
-    if (this.#shown === transport) return;
-    void this.#count(this.#slots?.occupied());
-    this.#slots?.close();
-    this.#previous?.close();
-    this.#previous = null;
-    this.#shown = transport;
-    const slots = new Slots(transport.receivers, {
-      changed: (before) => {
-        void this.#count(before);
-        this.owner.slots(slots.occupied());
-      },
-      level: (source, level) => this.owner.level(participantOf(source), level),
-    });
-    this.#slots = slots;
-    this.owner.sounds(transport.receivers.filter(({ track }) => track.kind === "audio"));
-    this.owner.slots(slots.occupied());
+    this.#shown = true;
+    this.#patience_ms = SEEK_MS;
+    this.reception.show(transport);
+    this.owner.sounds(transport.sounds);
   }
 
-  /** @param {OwnKind} kind */
-  #deviceChanged(kind) {
-    const { track } = this.devices.of(kind);
-    void this.#transport?.carry(kind, track).then(() => this.#limitPicture());
-    if (this.#transport !== this.#shown) void this.#shown?.carry(kind, track);
+  /** @param {Kind} kind */
+  #changed(kind) {
+    for (const transport of this.connector.transports) {
+      void transport.carry(kind, this.#track(kind));
+    }
     if (this.#offered) this.#sayMuted(kind);
   }
 
-  /** @param {OwnKind} kind */
-  #sayMuted(kind) {
-    this.signalling.send({ type: "mute", kind, muted: !this.devices.live(kind) });
+  /** @param {Kind} kind */
+  #track(kind) {
+    return kind === "screen" ? this.own.screen.track : this.own.devices.of(kind).track;
   }
 
-  #limitPicture() {
-    void this.#transport?.limitPicture(pictureFor(this.roster.people.size + 1));
+  /** @param {Kind} kind */
+  #sayMuted(kind) {
+    const live = kind === "screen" ? this.#track(kind) !== null : this.own.devices.live(kind);
+    this.signalling.send({ type: "mute", kind, muted: !live });
+  }
+
+  #sayView() {
+    if (!this.#joined || this.#pictures === null) return;
+    const { last_n } = this.terms.settings;
+    const pictures = this.#pictures;
+    this.signalling.send({ type: "view", pictures, last_n, height_px: UNLISTED_PX });
+  }
+
+  /** A slot for each picture that there is to see. */
+  #makeRoom() {
+    this.connector.want(this.#visible().length);
+  }
+
+  /** The pictures that are looked at and sent. */
+  #visible() {
+    return (this.#pictures ?? []).filter(({ source }) => {
+      const person = this.roster.people.get(participantOf(source));
+      const kind = kindOf(source);
+      return person !== undefined && kind !== null && isSending(person, kind);
+    });
+  }
+
+  /** A path that is gone shows as silence long before the browser says so. */
+  #listen() {
+    const now_ms = performance.now();
+    const { played_ms } = this.reception;
+    const moving = this.#visible().some(({ source }) => kindOf(source) === "camera");
+    if (now_ms - played_ms < (moving ? STILL_MS : SILENCE_MS)) return;
+    if (played_ms < this.#sought_ms || now_ms - this.#sought_ms < this.#patience_ms) return;
+    if (now_ms - this.#looked_ms < LOOKED_MS) return;
+    const people = [...this.roster.people.values()];
+    if (!moving && !people.some((person) => isSending(person, "microphone"))) return;
+    this.#sought_ms = now_ms;
+    this.#patience_ms = Math.min(LONGEST_SEEK_MS, 2 * this.#patience_ms);
+    this.connector.restart();
+  }
+
+  /** @param {AbortSignal} signal */
+  #watchNetwork(signal) {
+    const search = () => this.connector.restart();
+    addEventListener("online", search, { signal });
+    // What TypeScript's DOM does not know; it also changes with mere estimates of the network.
+    const network = /** @type {(EventTarget & {type?: string}) | undefined} */ (
+      Reflect.get(navigator, "connection")
+    );
+    let type = network?.type;
+    network?.addEventListener(
+      "change",
+      () => {
+        if (network.type === type) return;
+        type = network.type;
+        search();
+      },
+      { signal },
+    );
   }
 
   /** @param {Connection} connection */
   #say(connection) {
-    const next = connection === "reconnecting" && this.#shown === null ? "joining" : connection;
+    const next = connection === "reconnecting" && !this.#shown ? "joining" : connection;
     if (next === this.connection || this.#closed) return;
     this.connection = next;
     this.owner.connection(next);
-  }
-
-  /**
-   * Shares out what the shown slots received since the last time.
-   * @param {ReadonlyMap<RTCRtpReceiver, number> | undefined} occupied
-   */
-  async #count(occupied) {
-    const transport = this.#shown;
-    if (transport === null || occupied === undefined) return;
-    const counters = countersOf(await transport.stats());
-    for (const [{ track }, source] of occupied) {
-      const slot = counters.get(track.id);
-      if (slot !== undefined) {
-        this.#tally.record(`${transport.attempt}/${track.id}`, participantOf(source), slot);
-      }
-    }
   }
 }

@@ -11,6 +11,11 @@ const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 5000;
 /** An attempt that neither opens nor fails by then is given up. */
 const OPEN_BOUND_MS = 8000;
+/**
+ * A connection that says nothing for so long after a new one has opened is dead; on a slow path
+ * or a busy machine for as long again as the new one took.
+ */
+const GRACE_MS = 250;
 
 /**
  * How long to wait before attempt number `failures` + 1; `chance` in [0, 1) spreads a crowd that
@@ -26,6 +31,10 @@ export function reconnectDelay(failures, chance) {
 export class Signalling {
   /** @type {WebSocket | null} */
   #socket = null;
+  /** @type {WebSocket | null} opened to find out whether the other one is dead */
+  #spare = null;
+  /** Messages heard, ever. */
+  #heard = 0;
   /** @type {FromBrowser[]} said while the socket was still opening */
   #queue = [];
   #failures = 0;
@@ -66,6 +75,28 @@ export class Signalling {
     this.#drop();
   }
 
+  /**
+   * This connection may be dead, though it looks open: TCP takes long to notice that an address
+   * is gone. Opens another one, and goes over to it unless there is an answer meanwhile; call it
+   * after saying something that is answered.
+   */
+  suspect() {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN || this.#spare !== null) return;
+    const heard = this.#heard;
+    const begun_ms = performance.now();
+    const spare = new WebSocket(this.url);
+    this.#spare = spare;
+    spare.onclose = () => this.#forget(spare);
+    const judge = () => {
+      if (this.#spare !== spare) return;
+      this.#spare = null;
+      if (this.#heard !== heard || this.#socket !== socket) spare.close();
+      else this.#replace(spare);
+    };
+    spare.onopen = () => setTimeout(judge, Math.max(GRACE_MS, performance.now() - begun_ms));
+  }
+
   /** For good: says so politely and never comes back. */
   close() {
     this.#wanted = false;
@@ -74,26 +105,53 @@ export class Signalling {
     this.send({ type: "leave" });
     this.#socket?.close(1000);
     this.#socket = null;
+    this.#dropSpare();
   }
 
   #connect() {
-    const socket = new WebSocket(this.url);
-    this.#socket = socket;
+    this.#listen(new WebSocket(this.url));
     this.#timer = setTimeout(() => this.#drop(), OPEN_BOUND_MS);
-    socket.onopen = () => {
-      clearTimeout(this.#timer);
-      const waiting = this.#queue;
-      this.#queue = [];
-      for (const message of [...this.owner.greeting(), ...waiting]) this.send(message);
-    };
+  }
+
+  /** @param {WebSocket} socket from now on */
+  #listen(socket) {
+    this.#socket = socket;
+    socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => {
+      this.#heard += 1;
       const message = typeof data === "string" ? parseServerMessage(data) : null;
       if (message !== null) this.owner.message(message);
     };
     socket.onclose = () => this.#drop();
   }
 
+  #opened() {
+    clearTimeout(this.#timer);
+    const waiting = this.#queue;
+    this.#queue = [];
+    for (const message of [...this.owner.greeting(), ...waiting]) this.send(message);
+  }
+
+  /** @param {WebSocket} open */
+  #replace(open) {
+    this.#lose();
+    this.#listen(open);
+    this.#opened();
+  }
+
   #drop() {
+    if (this.#socket === null) return;
+    this.#dropSpare();
+    this.#lose();
+    this.#failures += 1;
+    if (!this.#wanted) return;
+    this.#timer = setTimeout(
+      () => this.#connect(),
+      reconnectDelay(this.#failures, Math.random()),
+    );
+  }
+
+  #lose() {
     const socket = this.#socket;
     if (socket === null) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
@@ -101,13 +159,20 @@ export class Signalling {
     this.#socket = null;
     this.#queue = [];
     clearTimeout(this.#timer);
-    this.#failures += 1;
     this.owner.lost();
-    if (!this.#wanted) return;
-    this.#timer = setTimeout(
-      () => this.#connect(),
-      reconnectDelay(this.#failures, Math.random()),
-    );
+  }
+
+  #dropSpare() {
+    const spare = this.#spare;
+    if (spare === null) return;
+    spare.onopen = spare.onclose = null;
+    spare.close();
+    this.#spare = null;
+  }
+
+  /** @param {WebSocket} spare */
+  #forget(spare) {
+    if (this.#spare === spare) this.#spare = null;
   }
 
   #hurry = () => {

@@ -5,13 +5,33 @@ import { roomOf, wishesOf } from "../../../web/static/address.js";
 const wishes = (path) => wishesOf(new URL(path, "https://meet.example"));
 
 test("the URL says room, name, region and whether to be asked", () => {
-  assert.deepEqual(wishes("/standup?name=Guest&region=frankfurt&prejoin=false"), {
+  const asked = wishes("/standup?name=Guest&region=frankfurt&prejoin=false");
+  const { room, name, region, prejoin } = asked;
+  assert.deepEqual({ room, name, region, prejoin }, {
     room: "standup",
     name: "Guest",
     region: "frankfurt",
     prejoin: false,
   });
-  assert.deepEqual(wishes("/standup"), { room: "standup", name: null, region: null, prejoin: true });
+  assert.deepEqual(wishes("/standup"), {
+    room: "standup",
+    name: null,
+    region: null,
+    prejoin: true,
+    slots: 49,
+    relay: false,
+  });
+});
+
+test("the URL may ask for fewer pictures, never for more than there are", () => {
+  const slots = (text) => wishes(`/standup?slots=${text}`).slots;
+  assert.deepEqual(["4", "0", "49", "99"].map(slots), [4, 0, 49, 49]);
+  assert.deepEqual(["", "-1", "4.5", "many", "1e1"].map(slots), [49, 49, 49, 49, 49]);
+});
+
+test("media goes by relay servers alone only where the URL says just that", () => {
+  assert.equal(wishes("/standup?ice=relay").relay, true);
+  assert.equal(wishes("/standup?ice=all").relay, false);
 });
 
 test("no path is no room, and a proxy's prefix is none either", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layoutTiles, pictureFor } from "../../../web/static/layout.js";
+import { layoutStage, layoutTiles, roomFor } from "../../../web/static/layout.js";
 
 const WINDOWS = [
   [1440, 810],
@@ -88,8 +88,61 @@ test("no people or no room give no tiles", () => {
   assert.deepEqual(layoutTiles({ width: 0, height: 100, count: 3, gap: GAP }), []);
 });
 
-test("a picture shrinks as soon as three share the window", () => {
-  assert.equal(pictureFor(2).height_px, 720);
-  assert.equal(pictureFor(3).height_px, 360);
-  assert.ok(pictureFor(3).max_bitrate_bps < pictureFor(2).max_bitrate_bps);
+const overlap = (a, b) =>
+  Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x) > 1e-6 &&
+  Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y) > 1e-6;
+
+const everyStage = WINDOWS.flatMap(([width, height]) =>
+  [0, 1, 2, 5, 9, 15, 48].map((count) => ({ width, height, count, gap: GAP })),
+);
+
+test("stage and strip stay inside the window and apart", () => {
+  for (const box of everyStage) {
+    const { stage, strip } = layoutStage(box);
+    const all = [stage, ...strip];
+    for (const [index, a] of all.entries()) {
+      const where = JSON.stringify({ box, a });
+      assert.ok(a.width > 0 && a.height > 0 && a.x >= -1e-6 && a.y >= -1e-6, where);
+      assert.ok(a.x + a.width <= box.width + 1e-6 && a.y + a.height <= box.height + 1e-6, where);
+      for (const b of all.slice(index + 1)) assert.ok(!overlap(a, b), where);
+    }
+  }
+});
+
+test("the stage is the largest tile by far", () => {
+  for (const box of everyStage) {
+    const { stage, strip } = layoutStage(box);
+    for (const tile of strip) assert.ok(stage.width * stage.height > 3 * tile.width * tile.height);
+  }
+});
+
+test("a strip shows as many as it has room for, and all while there is room", () => {
+  for (const box of everyStage) {
+    const { strip, room } = layoutStage(box);
+    assert.equal(strip.length, Math.min(box.count, room));
+  }
+});
+
+test("ten people fit beside the stage of a desktop window", () => {
+  assert.equal(layoutStage({ width: 1260, height: 720, count: 9, gap: GAP }).strip.length, 9);
+});
+
+test("nobody else leaves the whole window to the stage", () => {
+  const { stage, strip } = layoutStage({ width: 800, height: 600, count: 0, gap: GAP });
+  assert.deepEqual([stage, strip], [{ x: 0, y: 0, width: 800, height: 600 }, []]);
+});
+
+test("a desktop window has room for 49 tiles, a phone's for fewer, any for one", () => {
+  assert.equal(roomFor({ width: 1440, height: 810, gap: GAP }), 49);
+  const phone = roomFor({ width: 378, height: 700, gap: 6 });
+  assert.ok(phone > 8 && phone < 49, String(phone));
+  assert.equal(roomFor({ width: 40, height: 30, gap: GAP }), 1);
+});
+
+test("what there is room for is large enough to be seen", () => {
+  for (const [width, height] of WINDOWS) {
+    const count = roomFor({ width, height, gap: GAP });
+    const [tile] = layoutTiles({ width, height, count, gap: GAP });
+    assert.ok(tile.width >= 100 && tile.height >= 70);
+  }
 });

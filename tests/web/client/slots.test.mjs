@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Occupancy, STALE_MS } from "../../../web/static/slots.js";
+import { Occupancy, slotsFor, STALE_MS } from "../../../web/static/slots.js";
 
 const heard = (source, timestamp) => ({ source, timestamp });
 
@@ -39,4 +39,18 @@ test("the clock of the reports does not matter", () => {
   const slot = new Occupancy();
   assert.equal(slot.observe([heard(6, 1.7e12)], 5), 6);
   assert.equal(slot.observe([heard(6, 1.7e12 + 200)], 205), 6);
+});
+
+test("a screen on which nothing moves is still there", () => {
+  const slot = new Occupancy();
+  slot.observe([heard(7, 1000)], 0);
+  assert.equal(slot.observe([], 60_000), 7);
+  assert.equal(slot.observe([heard(6, 2000)], 61_000), 6);
+});
+
+test("slots grow in few steps, and not beyond what is allowed", () => {
+  assert.deepEqual([0, 9, 10, 25, 26, 49, 200].map((count) => slotsFor(count, 49)), [
+    9, 9, 25, 25, 49, 49, 49,
+  ]);
+  assert.deepEqual([0, 12, 49].map((count) => slotsFor(count, 12)), [9, 12, 12]);
 });

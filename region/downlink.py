@@ -1,0 +1,50 @@
+"""What one receiver's path carries, and what of it there is for pictures. Pure."""
+
+from region.allocation import Budget
+from region.gcc import BandwidthEstimator
+from region.kernel import PathReport
+from region.probing import ProbePlan
+
+START_BPS = 1_000_000
+MIN_BPS = 50_000
+MAX_BPS = 30_000_000
+"""More than 49 pictures cost."""
+
+
+class Downlink:
+    """Without `reports` by the receiver its path carries whatever there is, but for its losses."""
+
+    def __init__(self, *, reports: bool) -> None:
+        self.estimator = BandwidthEstimator(START_BPS if reports else MAX_BPS, MIN_BPS, MAX_BPS)
+        self._budget = Budget()
+
+    @property
+    def estimate_bps(self) -> int:
+        """All that may be sent."""
+        return self.estimator.estimate_bps
+
+    def on_wanted(self, wanted_bps: int) -> None:
+        """What would be sent if the path carried anything: no probe looks for much more."""
+        self.estimator.on_wanted(wanted_bps)
+
+    def on_report(self, report: PathReport, now: float) -> None:
+        """What the receiver's feedback said since the last report."""
+        self.estimator.on_report(report, now)
+        self.estimator.on_timer(now)
+
+    def on_loss(self, fraction: float, now: float) -> None:
+        """What a receiver report said: for receivers that say no more."""
+        self.estimator.on_loss(fraction, now)
+
+    def next_probe(self, now: float) -> ProbePlan | None:
+        """What to send beyond media, to learn whether there is room for more."""
+        return self.estimator.next_probe(now)
+
+    def has_changed(self, audio_bps: int, now: float) -> bool:
+        """Whether pictures are to be shared out anew."""
+        return self._budget.update(self.estimate_bps, audio_bps, now)
+
+    def budget_bps(self, audio_bps: int, now: float) -> int:
+        """For pictures."""
+        self._budget.update(self.estimate_bps, audio_bps, now)
+        return self._budget.bps

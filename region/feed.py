@@ -1,0 +1,135 @@
+"""A source as it arrives on this bridge: which of its encodings live, and what each layer costs.
+
+Pure; it is shown the kernel's counters now and then, and knows neither kernel nor trunk.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp
+
+from region.allocation import nominal_rates
+from region.encodings import Encoding
+from region.kernel import StreamStats
+from relay.ids import (
+    SPATIAL_LAYERS,
+    TEMPORAL_LAYERS,
+    Layer,
+    SourceId,
+    SourceKind,
+    VideoCodec,
+    kind_of,
+)
+from relay.payload import PayloadType
+
+ALIVE_S = 1.0
+"""An encoding without packets for longer has stopped: at 7.5 pictures a second it has had seven."""
+SCREEN_ALIVE_S = 5.0
+"""Of a screen nothing comes while nothing on it moves, or one picture a second."""
+_SMOOTHING_S = 2.0
+"""Rates follow so slowly: pictures differ in size, keyframes most."""
+_LEAST_INTERVAL_S = 0.15
+"""A rate over less than that says more of bursts than of a rate."""
+
+
+@dataclass(slots=True)
+class _Measured:
+    """One encoding's counters at the last look, and its rates by layer."""
+
+    at_s: float | None = None
+    layer_bytes: tuple[int, ...] = ()
+    layer_bps: list[float] = field(default_factory=list)
+    encoding: Encoding = field(default_factory=lambda: Encoding(alive=False))
+
+
+class Feed:
+    """A source's streams in the pump, the lowest encoding first."""
+
+    def __init__(self, source: SourceId, streams: Sequence[int]) -> None:
+        self.source = source
+        self.streams = tuple(streams)
+        self._measured = [_Measured() for _ in self.streams]
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """As of the last look."""
+        return tuple(each.encoding for each in self._measured)
+
+    @property
+    def codec(self) -> VideoCodec | None:
+        """Of what is alive, the newest; None when nothing is."""
+        if self._scalable is not None:
+            return self._scalable.codec
+        codecs = [each.codec for each in self.encodings if each.alive]
+        return codecs[-1] if codecs else None
+
+    @property
+    def _scalable(self) -> Encoding | None:
+        """The one that has all layers, while there is such."""
+        for each in self.encodings:
+            if each.alive and each.codec is not None and each.codec.scalable:
+                return each
+        return None
+
+    def look(self, stats: Sequence[StreamStats], now: float) -> bool:
+        """The counters of each stream as they are now; whether an encoding has changed."""
+        before = self.encodings
+        alive_s = SCREEN_ALIVE_S if kind_of(self.source) is SourceKind.SCREEN else ALIVE_S
+        for measured, each in zip(self._measured, stats, strict=True):
+            _measure(measured, each, alive_s, now)
+        return self.encodings != before
+
+    def rates_bps(self, codec: VideoCodec) -> Mapping[Layer, int]:
+        """What each layer costs: measured where it comes, else what one of `codec` may cost."""
+        layers = self._spatial_layers(codec)
+        rates = nominal_rates(self.codec or codec, kind_of(self.source), layers)
+        for layer, bps, comes in self._measured_bps():
+            # What is not asked for does not come, and that does not make it free.
+            rates[layer] = bps if comes else max(bps, rates.get(layer, 0))
+        return rates
+
+    def _spatial_layers(self, codec: VideoCodec) -> int:
+        """How many there could be: a camera that is asked for less now has more."""
+        if len(self.streams) > 1 and kind_of(self.source) is SourceKind.CAMERA:
+            return SPATIAL_LAYERS
+        if self._scalable is not None:
+            return self._scalable.spatial_layers
+        return 1 if codec.scalable else len(self.streams)
+
+    def _measured_bps(self) -> Iterator[tuple[Layer, int, bool]]:
+        """Layers of what is alive, what comes up to them, and whether anything of themselves."""
+        for index, measured in enumerate(self._measured):
+            if not measured.encoding.alive or not measured.layer_bps:
+                continue
+            scalable = measured.encoding.spatial_layers > 1
+            for spatial in range(min(measured.encoding.spatial_layers, SPATIAL_LAYERS)):
+                total_bps = 0.0
+                for temporal in range(TEMPORAL_LAYERS):
+                    layer_bps = measured.layer_bps[spatial * TEMPORAL_LAYERS + temporal]
+                    total_bps += layer_bps
+                    layer = Layer(spatial if scalable else index, temporal)
+                    yield layer, int(total_bps), layer_bps > 0
+
+
+def _measure(measured: _Measured, stats: StreamStats, alive_s: float, now: float) -> None:
+    alive = bool(stats.packets) and now - stats.last_packet_s < alive_s
+    codec = PayloadType(stats.payload_type).codec if stats.payload_type >= 0 else None
+    measured.encoding = Encoding(
+        alive=alive, codec=codec, spatial_layers=max(1, stats.spatial_layers)
+    )
+    if not alive:
+        measured.at_s, measured.layer_bps = None, []
+        return
+    if measured.at_s is not None:
+        elapsed_s = now - measured.at_s
+        if elapsed_s < _LEAST_INTERVAL_S:
+            return
+        rates = [
+            8 * (total - before) / elapsed_s
+            for total, before in zip(stats.layer_bytes, measured.layer_bytes, strict=True)
+        ]
+        old = measured.layer_bps or rates
+        smoothing = 1 - exp(-elapsed_s / _SMOOTHING_S)
+        measured.layer_bps = [
+            was + smoothing * (is_now - was) for was, is_now in zip(old, rates, strict=True)
+        ]
+    measured.at_s, measured.layer_bytes = now, stats.layer_bytes

@@ -1,0 +1,46 @@
+"""What flows in one conference, as handles of the pump: what comes in, and to whom it goes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from region.feed import Feed
+from region.legs import Legs
+from region.participant import Slot
+from region.viewer import Viewer
+from relay.ids import BridgeId, ParticipantId, SourceId, Ssrc
+from relay.trunk_messages import RelayedEncoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A source that comes over a trunk."""
+
+    peer: BridgeId
+    encodings: tuple[RelayedEncoding, ...]
+    feed: Feed
+
+
+@dataclass(slots=True)
+class Flows:
+    """Kept by the conference's forwarder, read by all that deals with its streams."""
+
+    viewers: dict[ParticipantId, Viewer] = field(default_factory=dict)
+    """Participants whose transports are here."""
+    own: dict[SourceId, Feed] = field(default_factory=dict)
+    """What they send."""
+    own_ssrcs: dict[SourceId, dict[int, Ssrc]] = field(default_factory=dict)
+    """Of that, by encoding, as far as they are known."""
+    incoming: dict[SourceId, Incoming] = field(default_factory=dict)
+    """What trunks could bring; what nobody demands is silent."""
+    legs: dict[BridgeId, Legs] = field(default_factory=dict)
+
+    @property
+    def feeds(self) -> dict[SourceId, Feed]:
+        """Each source that arrives here, or could."""
+        return self.own | {source: each.feed for source, each in self.incoming.items()}
+
+    def slots_with(self, source: SourceId, encoding: int) -> Iterator[tuple[Viewer, Slot]]:
+        """Whom this encoding goes to, or will as soon as a keyframe comes."""
+        for viewer in self.viewers.values():
+            for slot in viewer.slots_of(source, encoding):
+                yield viewer, slot

@@ -1,0 +1,142 @@
+"""RTCP of one conference: keyframe requests, NACKs and sender reports find whom they concern."""
+
+from collections.abc import Iterable
+
+from region.feed import Feed
+from region.flows import Flows
+from region.kernel import Pump
+from region.keyframes import KeyframeRequests
+from region.legs import Leg
+from region.participant import OWN_SSRC, Participant
+from region.reports import forwarded
+from region.rtcp import Pli, ReceiverReport, RtcpPacket, SenderReport, build_compound
+from region.trunks import Trunks
+from relay.ids import BridgeId, SourceId, Ssrc, participant_of
+
+
+class RtcpRouter:
+    """Reads a conference's flows and changes none of them."""
+
+    def __init__(self, flows: Flows, *, pump: Pump, trunks: Trunks) -> None:
+        self._flows = flows
+        self._pump = pump
+        self._trunks = trunks
+        self._keyframes = KeyframeRequests()
+
+    # Keyframes
+
+    def request_keyframe(self, source: SourceId, encoding: int, now: float) -> None:
+        """Ask for one where the source comes from, unless that was done a moment ago."""
+        self._send_pli(source, self._keyframes.request(source, encoding, now))
+
+    def ask_awaited(self, awaiting: frozenset[int], now: float) -> None:
+        """Ask for what these egresses wait for, and for what it was too early to ask again."""
+        for source, encodings in self._keyframes.due(now).items():
+            self._send_pli(source, encodings)
+        if not awaiting:
+            return
+        awaited = {
+            each for viewer in self._flows.viewers.values() for each in viewer.awaited(awaiting)
+        }
+        awaited |= {each for legs in self._flows.legs.values() for each in legs.awaited(awaiting)}
+        for source, encoding in sorted(awaited):
+            self.request_keyframe(source, encoding, now)
+
+    def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
+        """A client cannot decode what is in one of its slots."""
+        viewer = self._flows.viewers.get(participant.id)
+        for slot in participant.slots:
+            if viewer is not None and slot.ssrc == ssrc and (carried := viewer.in_slot(slot)):
+                self.request_keyframe(*carried, now)
+
+    def leg_keyframe(self, peer: BridgeId, ssrc: Ssrc, now: float) -> bool:
+        """A peer needs a keyframe of what goes to it by this SSRC; whether that is ours."""
+        leg = self._leg(peer, ssrc)
+        if leg is not None:
+            self.request_keyframe(leg.source, leg.encoding, now)
+        return leg is not None
+
+    def retain_only_what_flows(self) -> None:
+        """Forget whom nobody can be asked for any more."""
+        self._keyframes.retain(self._flows.feeds.keys())
+
+    def _send_pli(self, source: SourceId, encodings: Iterable[int]) -> None:
+        incoming = self._flows.incoming.get(source)
+        if incoming is not None:
+            ssrcs = [incoming.encodings[each].ssrc for each in encodings]
+            if ssrcs:
+                self._trunks.send_rtcp(incoming.peer, _plis(ssrcs))
+            return
+        known = self._flows.own_ssrcs.get(source, {})
+        ssrcs = [known[each] for each in encodings if each in known]
+        viewer = self._flows.viewers.get(participant_of(source))
+        if viewer is not None and ssrcs:
+            self._pump.send_rtcp(viewer.participant.transport, _plis(ssrcs))
+
+    # Repair
+
+    def slot_nack(self, participant: Participant, ssrc: Ssrc, sequences: list[int]) -> None:
+        """A client misses packets of one of its slots."""
+        for slot in participant.slots:
+            if slot.ssrc == ssrc:
+                self._pump.retransmit(slot.egress, sequences)
+
+    def leg_nack(self, peer: BridgeId, ssrc: Ssrc, sequences: list[int]) -> bool:
+        """A peer misses packets of what goes to it by this SSRC; whether that is ours."""
+        leg = self._leg(peer, ssrc)
+        if leg is not None:
+            self._pump.retransmit(leg.egress, sequences)
+        return leg is not None
+
+    def path_loss(self, participant: Participant, fraction: float, now: float) -> None:
+        """A client's receiver report says how much it misses."""
+        viewer = self._flows.viewers.get(participant.id)
+        if viewer is not None:
+            viewer.downlink.on_loss(fraction, now)
+
+    # Sender reports
+
+    def own_report(self, participant: Participant, report: SenderReport) -> None:
+        """A sender report of what one of the participants here sends."""
+        for source in participant.sources:
+            for encoding, ssrc in self._flows.own_ssrcs.get(source.id, {}).items():
+                if ssrc == report.ssrc:
+                    self._forward(self._flows.own[source.id], encoding, report)
+
+    def relayed_report(self, peer: BridgeId, report: SenderReport) -> bool:
+        """A sender report of what comes from the peer; whether that is ours."""
+        for incoming in self._flows.incoming.values():
+            if incoming.peer == peer:
+                for encoding, each in enumerate(incoming.encodings):
+                    if each.ssrc == report.ssrc:
+                        self._forward(incoming.feed, encoding, report)
+                        return True
+        return False
+
+    def _forward(self, feed: Feed, encoding: int, report: SenderReport) -> None:
+        """Tell everybody who gets the encoding, in the terms of what they get."""
+        stream = feed.streams[encoding]
+        for viewer, slot in self._flows.slots_with(feed.source, encoding):
+            stats = self._pump.egress_stats(slot.egress)
+            if stats.stream == stream:
+                packet = _for_itself(forwarded(report, slot.ssrc, stats))
+                self._pump.send_rtcp(viewer.participant.transport, packet)
+        for peer, legs in self._flows.legs.items():
+            leg = legs.of_encoding(feed.source, encoding)
+            if leg is not None:
+                stats = self._pump.egress_stats(leg.egress)
+                if stats.stream == stream:
+                    self._trunks.send_rtcp(peer, _for_itself(forwarded(report, leg.ssrc, stats)))
+
+    def _leg(self, peer: BridgeId, ssrc: Ssrc) -> Leg | None:
+        legs = self._flows.legs.get(peer)
+        return None if legs is None else legs.of_ssrc(ssrc)
+
+
+def _for_itself(*packets: RtcpPacket) -> bytes:
+    """A compound that begins with the bridge's own SSRC, by which SRTCP knows its sender."""
+    return build_compound(ReceiverReport(ssrc=OWN_SSRC), *packets)
+
+
+def _plis(media_ssrcs: Iterable[Ssrc]) -> bytes:
+    return _for_itself(*(Pli(sender_ssrc=OWN_SSRC, media_ssrc=ssrc) for ssrc in media_ssrcs))

@@ -1,0 +1,149 @@
+"""One participant's slots: shares its bandwidth out among them, and sets what they carry."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from region.allocation import WORTH_A_KEYFRAME, Request, allocate
+from region.downlink import Downlink
+from region.encodings import choose
+from region.feed import Feed
+from region.kernel import NO_STREAM, Pump
+from region.participant import Participant, Slot
+from relay.control import Picture
+from relay.ids import TOP_LAYER, Layer, MediaKind, SourceId, SourceKind, VideoCodec, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """What an egress was told to carry."""
+
+    feed: Feed
+    encoding: int
+    limit: Layer
+    layer: Layer
+    """The layer that it was chosen for."""
+    height_px: int
+    """Of the place where it is shown; 0 for sound."""
+
+    @property
+    def arriving(self) -> Layer:
+        """The layer that it is, or that stands in for it."""
+        scalable = self.feed.encodings[self.encoding].spatial_layers > 1
+        return self.layer if scalable else Layer(self.encoding, self.limit.temporal)
+
+    def is_too_much_beside(self, wanted: "_Carried") -> bool:
+        """Whether it is given up for want of bandwidth, and not because nobody looks so closely."""
+        return (
+            self.feed is wanted.feed
+            and wanted.layer < self.layer
+            and wanted.height_px >= self.height_px > 0
+        )
+
+
+class Viewer:
+    """`show` says what; `share_out` how good; `carry` has the kernel do it."""
+
+    def __init__(self, participant: Participant, pump: Pump) -> None:
+        self.participant = participant
+        self.downlink = Downlink(reports=any(slot.numbered for slot in participant.slots))
+        self._pump = pump
+        self._shown: Mapping[Slot, SourceId] = {}
+        self._pictures: tuple[Picture, ...] = ()
+        self._layers: dict[SourceId, Layer] = {}
+        self._carried: dict[int, _Carried] = {}
+        """By egress: what it carries or will as soon as a keyframe comes."""
+        self._before: dict[int, _Carried] = {}
+        """By egress: what it carries until then."""
+
+    def show(self, shown: Mapping[Slot, SourceId], pictures: tuple[Picture, ...]) -> None:
+        """What is to be in which slot, and of the pictures in them the most wanted first."""
+        self._shown, self._pictures = shown, pictures
+
+    def share_out(
+        self, feeds: Mapping[SourceId, Feed], codec: VideoCodec, audio_bps: int, now: float
+    ) -> None:
+        """Decide anew at which layer each picture is shown."""
+        requests = [
+            Request(
+                source=picture.source,
+                height_px=picture.height_px,
+                stage=picture.stage,
+                screen=kind_of(picture.source) is SourceKind.SCREEN,
+                rates_bps=feeds[picture.source].rates_bps(codec),
+                held=self._layers.get(picture.source),
+            )
+            for picture in self._pictures
+            if picture.source in feeds
+        ]
+        self._layers = allocate(self.downlink.budget_bps(audio_bps, now), requests)
+        best_bps = sum(max(each.rates_bps.values(), default=0) for each in requests)
+        self.downlink.on_wanted(audio_bps + int(WORTH_A_KEYFRAME * best_bps))
+
+    def carry(self, feeds: Mapping[SourceId, Feed]) -> None:
+        """Let each egress carry what it shall, as far as it is there."""
+        heights_px = {picture.source: picture.height_px for picture in self._pictures}
+        for slot in self.participant.slots:
+            source = self._shown.get(slot)
+            feed = None if source is None else feeds.get(source)
+            if slot.media is MediaKind.AUDIO:
+                layer: Layer | None = TOP_LAYER
+            else:
+                layer = None if source is None else self._layers.get(source)
+            if feed is None or layer is None:
+                self._set(slot.egress, None)
+                continue
+            choice = choose(feed.encodings, layer)
+            height_px = heights_px.get(feed.source, 0)
+            self._set(slot.egress, _Carried(feed, choice.encoding, choice.limit, layer, height_px))
+
+    def targets(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, Layer]]:
+        """What has to come so that every slot shows what it shall, and until then what it does.
+
+        `awaiting` are the egresses that wait for a keyframe.
+        """
+        for egress, carried in self._carried.items():
+            yield carried.feed.source, carried.layer
+            yield carried.feed.source, carried.arriving
+            before = self._before.get(egress)
+            if before is not None and egress in awaiting:
+                yield before.feed.source, before.arriving
+            elif before is not None:
+                del self._before[egress]
+
+    def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
+        """The encodings of which these egresses need a keyframe."""
+        for egress in self._carried.keys() & awaiting:
+            carried = self._carried[egress]
+            yield carried.feed.source, carried.encoding
+
+    def slots_of(self, source: SourceId, encoding: int) -> Iterator[Slot]:
+        """The slots that shall carry this encoding."""
+        for slot in self.participant.slots:
+            carried = self._carried.get(slot.egress)
+            if carried and carried.feed.source == source and carried.encoding == encoding:
+                yield slot
+
+    def in_slot(self, slot: Slot) -> tuple[SourceId, int] | None:
+        """The source and encoding that a slot shall carry."""
+        carried = self._carried.get(slot.egress)
+        return None if carried is None else (carried.feed.source, carried.encoding)
+
+    def _set(self, egress: int, wanted: _Carried | None) -> None:
+        before = self._carried.get(egress)
+        if before == wanted:
+            return
+        if wanted is None:
+            self._pump.set_source(egress, NO_STREAM)
+            self._carried.pop(egress, None)
+            self._before.pop(egress, None)
+            return
+        if before is None or before.limit != wanted.limit:
+            self._pump.set_layer(egress, wanted.limit.spatial, wanted.limit.temporal)
+        if before is None or (before.feed, before.encoding) != (wanted.feed, wanted.encoding):
+            if before is not None and before.is_too_much_beside(wanted):
+                # A moment without a new picture is better than a queue in which sound stands.
+                self._pump.set_source(egress, NO_STREAM)
+            self._pump.set_source(egress, wanted.feed.streams[wanted.encoding])
+            if before is not None:
+                self._before.setdefault(egress, before)
+        self._carried[egress] = wanted
