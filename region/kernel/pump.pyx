@@ -11,7 +11,7 @@ import os
 from typing import NamedTuple
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memmove, memset
 
@@ -515,9 +515,17 @@ cdef class Pump(Prober):
                 stream.structure = <Structure *>calloc(1, sizeof(Structure))
                 if stream.structure == NULL:
                     return
-            stream.structure[0] = fresh
-        if frame.keyframe or frame.active != stream.structure.active:
-            find_targets(stream.structure, frame.active)
+                stream.structure.told = rtp.sequence - 1
+        # What comes late says how it was.
+        if (frame.keyframe or frame.tells) and (
+            rtp.sequence == <uint16_t>stream.highest
+            or <int16_t>(rtp.sequence - stream.structure.told) > 0
+        ):
+            if frame.keyframe:
+                stream.structure[0] = fresh
+            if frame.keyframe or frame.active != stream.structure.active:
+                find_targets(stream.structure, frame.active)
+            stream.structure.told = rtp.sequence
         arrived.frame = frame
         picture.keyframe = frame.keyframe and frame.begins
         picture.spatial = frame.spatial
