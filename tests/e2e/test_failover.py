@@ -100,6 +100,12 @@ def test_the_killed_bridge_comes_back_and_seats_newcomers_while_those_who_fled_s
 def test_a_killed_focus_stops_no_picture_and_the_room_is_whole_again_before_all_bridges_are_back(
     mesh: Mesh, guests: list[Guest]
 ) -> None:
+    # Without a focus nobody would hear that somebody has just left.
+    eventually(
+        lambda: [guest.tiles() for guest in guests],
+        lambda now: now == [{"Ana", "Ben", "Chi"}] * 3,
+        within_s=5,
+    )
     killed_at_s = mesh.kill("focus")
     eventually(
         lambda: {guest.session()["connection"] for guest in guests},
