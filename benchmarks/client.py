@@ -129,6 +129,8 @@ class Client:
         self._host = host
         self._remote = ("", b"")
         self.participant: int | None = None
+        self.moved = False
+        """Whether the focus has given up the bridge; this client does not follow."""
         self.connection: Connection | None = None
 
     async def run(
@@ -156,7 +158,9 @@ class Client:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._keep_consent, self.connection)
                     while True:
-                        self.hear(json.loads(await signalling.get_message()))
+                        message = json.loads(await signalling.get_message())
+                        self.moved |= message["type"] == "moved"
+                        self.hear(message)
 
     async def say(self, message: dict[str, Any]) -> None:
         """Send a signalling message, once it is connected."""

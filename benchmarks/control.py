@@ -85,6 +85,8 @@ class Outcome:
     """In a second."""
     crowd: float
     """What the people themselves took, of a core."""
+    moved: int
+    """People whose bridge the focus gave up for lost."""
 
 
 class Meter:
@@ -181,8 +183,11 @@ async def measure(shape: Shape, work: Work, directory: Path, say: "Say") -> Outc
             seconds = await _each_second(meter, work.seconds)
             events = {name: (counted[name] - before[name]) / work.seconds for name in counted}
             crowd = (time.process_time() - crowd_s) / work.seconds
+            moved = sum(
+                person.client.moved for conference in conferences for person in conference.people
+            )
             nursery.cancel_scope.cancel()
-    return Outcome(rest=rest, seconds=seconds, events=events, crowd=crowd)
+    return Outcome(rest=rest, seconds=seconds, events=events, crowd=crowd, moved=moved)
 
 
 async def _conference(
@@ -298,6 +303,11 @@ def _report(shape: Shape, outcome: Outcome) -> bool:
     events = dict(outcome.events)
     done, skipped = events.pop("done"), events.pop("skipped", 0.0)
     print("  a second  " + ", ".join(f"{name} {rate:.0f}" for name, rate in sorted(events.items())))
+    if outcome.moved:
+        print(
+            f"  NOT VALID: the bridge was too busy for its heartbeats; {outcome.moved} people moved"
+        )
+        return False
     if skipped > MAX_SKIPPED * (done + skipped):
         share = skipped / (done + skipped)
         print(f"  NOT VALID: the machine kept people from {share:.1%} of what they do")
