@@ -9,7 +9,7 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ("pump", "prober", "report", "sender", "tables", "connections", "transports")
+MODULES = ("pump", "prober", "report", "sender", "outbox", "tables", "connections", "transports")
 SANITIZE = os.environ.get("SANITIZE")
 
 FLAGS = ["-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]

@@ -390,7 +390,13 @@ class Participant:
         self._dtls.receive(datagram.data)
         self._dropped["dtls_malformed"] += self._dtls.ignored - ignored
         if was is DtlsState.HANDSHAKING and self._dtls.keys is not None:
-            self._pump.set_srtp(self.transport, *_sessions(self._dtls.keys))
+            keys = self._dtls.keys
+            plain = keys.profile == Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+            self._pump.set_srtp(
+                self.transport,
+                *_sessions(keys),
+                keys=(keys.inbound, keys.outbound) if plain else None,
+            )
         self._send_dtls()
         if self._dtls.state in (DtlsState.FAILED, DtlsState.CLOSED):
             self._ended.set()

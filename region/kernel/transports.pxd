@@ -18,6 +18,7 @@ cdef enum:
     REPAIRED
     RETRANSMITTED
     PROBED
+    UNGROUPED
     LEARNT
     DROPPED_OVERSIZE
     DROPPED_UNKNOWN_PROTOCOL
@@ -68,6 +69,7 @@ cdef class Transports:
     cdef Map by_address
     # The sessions that C pointers point into; touched by Python only.
     cdef dict sessions
+    cdef uint64_t crypts  # serials given to keys so far
 
     cdef Transport *transport_of(self, uint32_t handle) noexcept nogil
     cdef bint _bind_locked(
