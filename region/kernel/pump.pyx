@@ -213,17 +213,19 @@ cdef class Pump(Prober):
         """0 when stopped, else the errno that ended it."""
         cdef epoll_event events[3]
         cdef int received, count
-        cdef bint framed
+        cdef bint framed, nudged
         cdef uint64_t one = 1, nudges
         while not load_acquire(&self.stopping):
             count = epoll_wait(self.epoll, events, 3, self._patience_ms())
             if count < 0 and errno != EINTR:
                 return errno
-            framed = False
+            framed = nudged = False
             while count > 0:
                 count -= 1
                 framed |= events[count].data.fd == self.connections_epoll
-            read(self.halt, &nudges, 8)
+                nudged |= events[count].data.fd == self.halt
+            if nudged:
+                read(self.halt, &nudges, 8)
             while not load_acquire(&self.stopping):
                 if framed:
                     self._serve_connections()
