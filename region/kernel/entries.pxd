@@ -156,6 +156,7 @@ cdef struct Stream:
     uint32_t rtx_ssrc  # 0 until it is known
     uint8_t payload  # the last packet's, canonical
     bint repairable  # its sender retransmits
+    bint upper  # there is a lower encoding of its source
     bint kept  # in `history`, for somebody may ask for it again
     bint gappy  # in the pump's list
     Structure *structure  # NULL before the first dependency structure

@@ -25,6 +25,7 @@ from region.kernel.history cimport history_keep
 from region.kernel.path cimport path_feedback
 from region.kernel.picture cimport *
 from region.kernel.prober cimport Prober
+from region.kernel.pressure cimport pressure_leaves_out, pressure_note
 from region.kernel.red cimport red_primary
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
@@ -246,12 +247,13 @@ cdef class Pump(Prober):
             return PROBE_TICK_MS
         if self.gappy_count:
             return NACK_TICK_MS
-        return FEEDBACK_TICK_MS if self.reporting_count else -1
+        return FEEDBACK_TICK_MS if self.reporting_count or self.pressure.level else -1
 
     cdef int _receive_batch(self) noexcept nogil:
         """How many datagrams it dealt with, or a negative errno."""
         cdef int i, received
         cdef int64_t now_ns
+        cdef uint32_t waiting, room
         for i in range(BATCH_IN):
             self.in_message[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
         received = recvmmsg(self.fd, self.in_message, BATCH_IN, MSG_DONTWAIT, NULL)
@@ -261,7 +263,7 @@ cdef class Pump(Prober):
             received = 0
         if (
             received == 0 and self.gappy_count == 0 and self.reporting_count == 0
-            and self.probing_count == 0
+            and self.probing_count == 0 and self.pressure.level == 0
         ):
             return 0
         now_ns = monotonic_ns()
@@ -281,6 +283,9 @@ cdef class Pump(Prober):
             self._ask_again(now_ns)
         if self.reporting_count:
             self._report_arrivals(now_ns)
+        if received == BATCH_IN or self.pressure.level:
+            receive_queue(self.fd, &waiting, &room)
+            pressure_note(&self.pressure, waiting, room, now_ns)
         fair_release(&self.lock)
         return received
 
@@ -491,6 +496,11 @@ cdef class Pump(Prober):
                 return
         if learnt != NONE:
             stream_handle = learnt
+        if self.pressure.level:
+            stream = self.streams[stream_handle & ~<uint32_t>RETRANSMISSIONS]
+            if stream.video and pressure_leaves_out(&self.pressure, stream.upper):
+                self.counter[DROPPED_OVERLOAD] += 1
+                return
         if not self._open(transport, stream_handle, data, &length):
             return
         if learnt != NONE and not self._learn(handle, transport, learnt, load32(data + 8)):
@@ -826,7 +836,18 @@ cdef class Pump(Prober):
             else:
                 stream.gappy = False
         self.gappy_count = kept
+
     # ---- what Python reads
+
+    def pressure_level(self):
+        """The most since the last call."""
+        cdef int most
+        with nogil:
+            fair_acquire(&self.lock)
+            most = self.pressure.most
+            self.pressure.most = self.pressure.level
+            fair_release(&self.lock)
+        return most
 
     def drain(self, int limit=256):
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""

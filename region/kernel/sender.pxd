@@ -7,6 +7,7 @@ from region.kernel.entries cimport Egress, Stream, Transport
 from region.kernel.history cimport Sent
 from region.kernel.outbox cimport Outbox, Parcel
 from region.kernel.picture cimport Picture
+from region.kernel.pressure cimport Pressure
 from region.kernel.wire cimport Header, Rtp
 
 cdef enum:
@@ -28,6 +29,7 @@ cdef class Sender(Outbox):
     # Transports to which padding goes at the moment.
     cdef uint32_t probing[MAX_PROBING]
     cdef int probing_count
+    cdef Pressure pressure
 
     cdef void _forward(
         self, uint32_t stream_handle, Stream *stream, Egress *egress, const Arrived **arrived,

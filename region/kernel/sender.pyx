@@ -16,6 +16,7 @@ from region.kernel.flow cimport begin, layers_pass, number, remember, unlist
 from region.kernel.history cimport *
 from region.kernel.outbox cimport *
 from region.kernel.picture cimport Picture, parse_vp8, rewrite_vp8
+from region.kernel.pressure cimport pressure_temporal
 from region.kernel.red cimport red_retype
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
@@ -94,7 +95,10 @@ cdef class Sender(Outbox):
             egress.stream = stream_handle
             begin(egress, rtp, &arrived.picture, arrived.frame, stream, arrived.now_ns)
         if arrived.frame != NULL or arrived.picture.layered:
-            passes = layers_pass(egress, rtp, &arrived.picture, arrived.frame, stream)
+            passes = layers_pass(
+                egress, rtp, &arrived.picture, arrived.frame, stream,
+                pressure_temporal(&self.pressure),
+            )
             if not passes:
                 self.counter[DROPPED_LAYER] += 1
         if not number(

@@ -94,6 +94,15 @@ cdef extern from *:
         control->head.cmsg_len = CMSG_LEN(sizeof bytes);
         memcpy(CMSG_DATA(&control->head), &bytes, sizeof bytes);
     }
+    /* What waits to be received and how much may, as Linux accounts for it; 0 of 0 when it won't say. */
+    #ifndef SO_MEMINFO
+    #define SO_MEMINFO 55
+    #endif
+    static inline void receive_queue(int fd, uint32_t *waiting, uint32_t *room) {
+        uint32_t info[16] = {0}; socklen_t n = sizeof info;
+        if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &n)) info[0] = info[1] = 0;
+        *waiting = info[0]; *room = info[1];
+    }
     static inline int socket_family(int fd) {
         struct sockaddr_storage s; socklen_t n = sizeof s;
         return getsockname(fd, (struct sockaddr *)&s, &n) ? -1 : s.ss_family;
@@ -147,6 +156,7 @@ cdef extern from *:
     void segment_message(msghdr *, segment_size *, uint16_t) nogil
     socklen_t sockaddr_from_address(int, const uint8_t *, socket_address *) nogil
     int socket_family(int) nogil
+    void receive_queue(int, uint32_t *, uint32_t *) nogil
 
     ctypedef union epoll_data_t:
         int fd

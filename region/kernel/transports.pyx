@@ -79,6 +79,7 @@ cdef tuple COUNTER_NAMES = (
     "dropped_nack_limited",
     "dropped_nack_forgotten",
     "dropped_feedback_malformed",
+    "dropped_overload",
     "tcp_frames_in",
     "tcp_connections",
     "dropped_tcp_framing",
