@@ -105,6 +105,10 @@ class Rig:
         self._peers.append(peer)
         return peer
 
+    def set_option(self, level: int, option: int, value: int) -> None:
+        """Of the pump's socket."""
+        self._socket.setsockopt(level, option, value)
+
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         """What is sent to the pump meanwhile it reads at once at the end, in batches of 64.
