@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 
 from region.kernel import NO_STREAM, reference, reference_egress
 from relay.payload import HeaderExtension, PayloadType
-from tests.region.rig import Peer, Rig
+from tests.region.rig import BATCH, Peer, Rig
 from tests.region.together import padding_added
 from tests.strategies.calls import SENDER_IDS, SSRC, Arrives, Limit, Source, Step
 
@@ -91,26 +91,32 @@ class Call:
 
     def play(self, steps: Iterable[Step]) -> list[Passed]:
         """All that has passed so far; AssertionError where pump and oracle differ."""
-        for arriving, group in groupby(steps, lambda step: isinstance(step, Arrives)):
-            if arriving and self.together:
-                self._settle()
-                arrivals = list(group)
-                with self.rig.holding():
-                    for step in arrivals:
-                        self._send(step)
+        for _, group in groupby(steps, lambda step: isinstance(step, Arrives)):
+            batch = list(group)
+            arrivals = [step for step in batch if isinstance(step, Arrives)]
+            if self.together:
+                self._arrive_together(arrivals)
+            else:
                 for step in arrivals:
-                    self._expect(step)
-                continue
-            for step in group:
-                if isinstance(step, Arrives):
                     self._send(step)
                     self._expect(step)
-                else:
+            for change in batch:
+                if not isinstance(change, Arrives):
                     self._settle()
-                    self._change(step)
+                    self._change(change)
         self._settle()
         assert self.receiver.has_nothing()
         return self.passed
+
+    def _arrive_together(self, arrivals: Sequence[Arrives]) -> None:
+        for first in range(0, len(arrivals), BATCH):
+            batch = arrivals[first : first + BATCH]
+            self._settle()
+            with self.rig.holding():
+                for step in batch:
+                    self._send(step)
+            for step in batch:
+                self._expect(step)
 
     def _change(self, step: Source | Limit) -> None:
         if isinstance(step, Limit):

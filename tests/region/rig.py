@@ -17,6 +17,8 @@ from region.kernel.transports import CRYPT_WAYS
 DEADLINE_S = 5.0
 KEY_BYTES = 28
 RECEIVE_BYTES = 1 << 20
+BATCH = 64
+"""Datagrams that the pump reads at once."""
 WINDOW = 1_024
 """How far behind the newest packet another may come, as the kernel has it."""
 LIBSRTP = "libsrtp"
@@ -111,10 +113,10 @@ class Rig:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """What is sent to the pump meanwhile it reads at once at the end, in batches of 64.
+        """What is sent to the pump meanwhile it reads at once at the end, in batches of BATCH.
 
-        Whoever calls the pump while it is at a batch divides it: receive first. What the pump
-        would send while it is held is lost.
+        Of many batches it leaves out some, as it cannot keep up. Whoever calls it while it is at a
+        batch divides that: receive first. What it would send while it is held is lost.
         """
         descriptor = self._socket.fileno()
         with socket.socket(self._socket.family, socket.SOCK_DGRAM) as idle:

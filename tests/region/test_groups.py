@@ -13,7 +13,7 @@ from region.kernel import reference
 from region.kernel.report import Path
 from relay.payload import HeaderExtension
 from tests.region.playing import Call
-from tests.region.rig import Rig, running
+from tests.region.rig import BATCH, Peer, Rig, running
 from tests.region.sent import answer
 from tests.region.tcp_rig import TcpPeer
 from tests.region.together import padding_added, receive_whole
@@ -179,7 +179,7 @@ def test_every_receiver_gets_every_packet_once_and_whole(
         single, whole, trunk = (rig.peer(payload_types=TYPES) for _ in range(3))
         for peer in (whole, trunk):
             receive_whole(peer)
-        peers = (single, whole, trunk, TcpPeer(rig, payload_types=TYPES))
+        peers: list[Peer | TcpPeer] = [single, whole, trunk, TcpPeer(rig, payload_types=TYPES)]
         viewers = [
             Viewer(rig, peer, [each for each in cameras if wanted >> each.index & 1], peer is trunk)
             for peer, wanted in zip(peers, given_to, strict=True)
@@ -194,7 +194,7 @@ def test_every_receiver_gets_every_packet_once_and_whole(
         ]
         turns = [index for index, queue in enumerate(queues) for _ in queue]
         order.shuffle(turns)
-        batch = [(cameras[index], queues[index].pop(0)) for index in turns]
+        batch = [(cameras[index], queues[index].pop(0)) for index in turns[: 2 * BATCH]]
         arrive(rig, batch)
         read = seen(batch)
         for viewer in viewers:

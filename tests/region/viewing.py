@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from region.kernel import reference, reference_egress
-from tests.region.rig import Peer, Rig, unprotect
+from tests.region.rig import BATCH, Peer, Rig, unprotect
 from tests.region.tcp_rig import TcpPeer
 from tests.region.together import MOST_BYTES, MOST_SEGMENTS, next_message, receive_whole
 from tests.strategies import vp8
@@ -128,10 +128,12 @@ def assert_one_message(wires: Sequence[bytes]) -> None:
     assert len(wires) <= MOST_SEGMENTS
 
 
-def arrive(rig: Rig, batch: Iterable[tuple[Camera, bytes]]) -> None:
-    """All at once."""
+def arrive(rig: Rig, packets: Iterable[tuple[Camera, bytes]]) -> None:
+    """All at once, and no more than the pump can keep up with."""
+    given = list(packets)
+    assert len(given) <= 2 * BATCH
     with rig.holding():
-        for camera, packet in batch:
+        for camera, packet in given:
             camera.peer.send(packet)
 
 
