@@ -42,6 +42,8 @@ _SEALED_BYTES = 1_356
 _NO_PROTECTION = struct.pack("iiiiii", 0, 30, 0, 0, 0, 0)
 _KEY = bytes(range(30))
 _SEALED_PROFILE = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+_SEALED_KEY = _KEY[:28]
+"""All of it that this profile uses: the kernel encrypts media by itself then."""
 
 
 def _session(*, inbound: bool, sealed: bool) -> Session:
@@ -170,6 +172,7 @@ class Harness:
             end.transport,
             _session(inbound=True, sealed=end.sealed),
             _session(inbound=False, sealed=end.sealed),
+            keys=(_SEALED_KEY, _SEALED_KEY) if end.sealed else None,
         )
         pump.set_payload_types(end.transport, _NUMBERS)
         pump.set_extensions(end.transport, _IDS)
