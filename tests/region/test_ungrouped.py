@@ -1,12 +1,11 @@
 """Where a path does not take a message of several packets they leave one by one."""
 
 import socket
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.network.namespaces import LINK, Host, Internet, internet
+from tests.network.namespaces import Host, Internet, internet
 from tests.region.rig import Rig, running
 from tests.region.together import receive_whole
 from tests.region.viewing import (
@@ -76,7 +75,7 @@ def net() -> Iterator[Internet]:
 @pytest.fixture(scope="module")
 def here(net: Internet) -> Host:
     host = net.host("pump")
-    subprocess.run(host.command("ip", "link", "set", LINK, "mtu", str(MTU)), check=True)
+    host.narrow(MTU)
     return host
 
 
