@@ -138,7 +138,7 @@ async def measure_bridge(work: Work, url: str, bridge: psutil.Process, room: str
     certificate = LoadCertificate()
     async with trio.open_nursery() as nursery:
         publisher: Connection = await nursery.start(
-            Client(certificate, Wish(camera=True)).run, url, room, "publisher"
+            Client(certificate, Wish(camera=1)).run, url, room, "publisher"
         )
         receivers: list[Connection] = []
         for index in range(work.receivers):
