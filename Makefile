@@ -93,6 +93,7 @@ fuzz-short: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m pytest tests/fuzz
 
 bench: $(INSTALLED_FOR_TESTS)
+	$(need-janus)
 	$(BIN)/python -m benchmarks.fanout
 
 bench-control: $(INSTALLED_FOR_TESTS)
@@ -116,12 +117,21 @@ $(INSTALLED_FOR_TESTS): $(INSTALLED)
 	$(call install,.[test])
 	@touch $@
 
+# The bridge that benchmarks compare with. Debian would start it, for all the world, where it
+# starts services: we start one ourselves, in a network of its own.
+define need-janus
+	@command -v janus >/dev/null || [ ! -d /run/systemd/system ] || [ "$$(id -u)" != 0 ] \
+		|| systemctl mask --quiet janus.service
+	$(call need,janus,janus)
+	$(call need,ip,iproute2)
+endef
+
 # What the tests on networks and with other stacks use of Debian.
 define need-machines
 	$(call need,chromium,chromium)
-	$(call need,ip,iproute2)
 	$(call need,iptables,iptables)
 	$(call need,turnserver,coturn)
+	$(need-janus)
 	$(call unless,/usr/bin/python3 tests/interop/gstreamer_peer.py,$(GSTREAMER),GStreamer)
 endef
 
