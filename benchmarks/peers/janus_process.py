@@ -45,6 +45,7 @@ def janus_process(
                 *(*place.prefix, "setpriv", "--pdeathsig", "KILL"),
                 *("janus", "--configs-folder", directory, "--disable-colors"),
             ],
+            cwd=directory,  # where it leaves its core when it crashes, whatever our limit is
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -72,17 +72,6 @@ async def test_what_janus_refuses_is_told(bridge: Bridge, place: Place) -> None:
             await handle.ask({"request": "join", "room": 1, "ptype": "publisher"})
 
 
-async def end_and_wait(place: Place) -> None:
-    async with open_session(api_url(place)) as session:
-        await session.end()
-        await trio.sleep_forever()
-
-
-async def test_a_session_that_janus_no_more_knows_is_over(bridge: Bridge, place: Place) -> None:
-    with trio.fail_after(WAIT_S), pytest.raises(RemoteProtocolError):
-        await end_and_wait(place)
-
-
 async def test_a_member_is_told_when_janus_is_gone(bridge: Bridge) -> None:
     async def join(task_status: trio.TaskStatus[Member]) -> None:
         with pytest.raises(RemoteProtocolError):
