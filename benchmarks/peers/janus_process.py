@@ -17,7 +17,7 @@ from benchmarks.peers import Place
 
 PORT = 8088
 READY_TIMEOUT_S, STOP_TIMEOUT_S = 20.0, 10.0
-POLL_S = 0.05
+POLL_S, ASK_TIMEOUT_S = 0.05, 1.0
 LOG_TAIL_CHARACTERS = 2_000
 
 _NEEDED = {"plugins": "libjanus_videoroom.so", "transports": "libjanus_http.so", "loggers": ""}
@@ -92,7 +92,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
     end_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < end_s and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/info", trust_env=False).status_code == httpx.codes.OK:
+            answer = httpx.get(f"{url}/info", trust_env=False, timeout=ASK_TIMEOUT_S)
+            if answer.status_code == httpx.codes.OK:
                 return
         time.sleep(POLL_S)
     said = log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]

@@ -45,7 +45,7 @@ def test_janus_is_not_put_on_loopback_which_it_ignores(tmp_path: Path) -> None:
 def test_janus_that_cannot_start_is_quoted(place: Place, tmp_path: Path) -> None:
     with (
         socket.create_server((place.address, PORT)),
-        pytest.raises(click.ClickException, match="No Janus API transport"),
+        pytest.raises(click.ClickException, match="Starting Meetecho Janus"),
         Janus().start(tmp_path, place),
     ):
         pass
