@@ -18,7 +18,7 @@ from benchmarks.peers import Place
 PORT = 8088
 READY_TIMEOUT_S, STOP_TIMEOUT_S = 20.0, 10.0
 POLL_S, ASK_TIMEOUT_S = 0.05, 1.0
-LOG_TAIL_CHARACTERS = 2_000
+LOG_TAIL_CHARACTERS = 4_000
 
 _NEEDED = {"plugins": "libjanus_videoroom.so", "transports": "libjanus_http.so", "loggers": ""}
 
