@@ -18,7 +18,7 @@ from relay.errors import RemoteProtocolError
 ANSWER_TIMEOUT_S = 20.0
 POLL_TIMEOUT_S = 40.0
 """Janus answers a poll after 30 s, events or not; a session lives for 60 s without one."""
-CLOSE_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 10.0
 EVENTS_A_POLL = 100
 
 
