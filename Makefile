@@ -12,7 +12,8 @@ INSTALLED := $(VENV)/.octomesh
 INSTALLED_FOR_TESTS := $(VENV)/.octomesh-test
 INSTALLED_FOR_CLIENT := node_modules/.octomesh
 
-KERNEL := $(wildcard region/kernel/*.pyx region/kernel/*.pxd region/kernel/*.h)
+COMPILED := region/kernel benchmarks/load
+KERNEL := $(wildcard $(foreach ending,pyx pxd h,$(addsuffix /*.$(ending),$(COMPILED))))
 KERNEL_TESTS := $(shell grep -l "tests\.region\.rig" tests/region/test_*.py)
 CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mjs)
 
@@ -102,7 +103,7 @@ bench-control: $(INSTALLED_FOR_TESTS)
 clean:
 	rm -rf $(VENV) build dist *.egg-info node_modules benchmarks/out tests/out
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f region/kernel/*.so region/kernel/*.c region/kernel/*.html
+	rm -f $(foreach ending,so c html,$(addsuffix /*.$(ending),$(COMPILED)))
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml setup.py $(KERNEL)

@@ -7,7 +7,8 @@ aiortc); it makes load, and can be many in one process. Works on trio.
 import json
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ class Client:
         host: str = "127.0.0.1",
         hear: Callable[[dict[str, Any]], None] = lambda message: None,
     ):
-        """`hear` gets each signalling message once it is connected."""
+        """`hear` gets each signalling message that is not of the joining itself."""
         self._certificate = certificate
         self._host = host
         self.wish = wish
@@ -89,7 +90,25 @@ class Client:
         tls: ssl.SSLContext | None = None,
         task_status: trio.TaskStatus[Connection] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Join, connect, and stay until cancelled; started when media can flow.
+        """Join, connect, and stay until cancelled; started when media can flow."""
+        async with self.joined(url, room, name, region=region, tls=tls) as peer:
+            self.connection = _connection(peer)
+            task_status.started(self.connection)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_keep_consent, peer)
+                await self.listen()
+
+    @asynccontextmanager
+    async def joined(
+        self,
+        url: str,
+        room: str,
+        name: str,
+        *,
+        region: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> AsyncIterator[PeerConnection]:
+        """In the room for as long as the context is open; whoever has entered it listens.
 
         RemoteProtocolError, in words for a person, when it is not let in.
         """
@@ -98,21 +117,21 @@ class Client:
             signal_url = f"ws{url.removeprefix('http').rstrip('/')}/api/signal"
             async with open_websocket_url(
                 signal_url, ssl_context=tls, max_message_size=MAX_MESSAGE_BYTES
-            ) as signalling:
+            ) as self._signalling:
                 with trio.fail_after(ANSWER_TIMEOUT_S):
-                    answer = await self._join(signalling, peer, room, name, region)
+                    answer = await self._join(self._signalling, peer, room, name, region)
                 await peer.accept(answer)
-                self.connection = _connection(peer)
-                self._signalling = signalling
-                task_status.started(self.connection)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_keep_consent, peer)
-                    while True:
-                        message = json.loads(await signalling.get_message())
-                        self.moved |= message["type"] == "moved"
-                        self.hear(message)
+                yield peer
         finally:
             peer.close()
+
+    async def listen(self) -> None:
+        """Hear what the focus says, until cancelled."""
+        assert self._signalling is not None
+        while True:
+            message = json.loads(await self._signalling.get_message())
+            self.moved |= message["type"] == "moved"
+            self.hear(message)
 
     async def say(self, message: dict[str, Any]) -> None:
         """Send a signalling message, once it is connected."""
@@ -145,6 +164,8 @@ class Client:
                     return str(message["sdp"])
                 case "error":
                     raise RemoteProtocolError(message["message"])
+                case _:
+                    self.hear(message)
 
 
 def _connection(peer: PeerConnection) -> Connection:

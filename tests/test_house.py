@@ -75,36 +75,40 @@ def test_a_core_is_sans_io(core: str) -> None:
     assert not foreign, f"{core} is a core and imports {', '.join(sorted(foreign))}"
 
 
-def test_only_the_kernel_is_not_python() -> None:
+def test_only_the_kernel_and_the_loads_engine_are_not_python() -> None:
     compiled = {
         path.parent.relative_to(HOUSE).as_posix()
-        for room in ALLOWED
+        for room in (*ALLOWED, "benchmarks")
         for suffix in ("pyx", "pxd", "h")
         for path in (HOUSE / room).rglob(f"*.{suffix}")
     }
-    assert compiled <= {"region/kernel"}
+    assert compiled == {"region/kernel", "benchmarks/load"}
 
 
 @pytest.mark.filterwarnings("ignore:.*absent from the `packages`")
-def test_what_the_kernel_is_compiled_by_way_of_is_not_installed(
+def test_what_is_compiled_by_way_of_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A copy, with C that Cython made: the build's own list of files, without compiling.
     shutil.copy(HOUSE / "pyproject.toml", tmp_path)
     for name in ("README.md", "LICENSE", *(f"{module}.py" for module in COMMAND_LINE)):
         shutil.copy(HOUSE / name, tmp_path)
-    for room in ALLOWED:
+    for room in (*ALLOWED, "benchmarks"):
         ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
         shutil.copytree(HOUSE / room, tmp_path / room, ignore=ignored)
-    (tmp_path / "region/kernel/pump.c").touch()
+    for made in ("region/kernel/pump.c", "benchmarks/load/engine.c"):
+        (tmp_path / made).touch()
     monkeypatch.chdir(tmp_path)
-    kernel = Extension("region.kernel.pump", ["region/kernel/pump.c"])
-    distribution = Distribution({"script_name": "setup.py", "ext_modules": [kernel]})
+    compiled = [
+        Extension("region.kernel.pump", ["region/kernel/pump.c"]),
+        Extension("benchmarks.load.engine", ["benchmarks/load/engine.c"]),
+    ]
+    distribution = Distribution({"script_name": "setup.py", "ext_modules": compiled})
     distribution.parse_config_files(["pyproject.toml"])
     build = distribution.get_command_obj("build_py")
     build.ensure_finalized()
     installed = {Path(name).name for *_, names in build.data_files for name in names}
-    assert "pump.pyi" in installed
+    assert {"pump.pyi", "engine.pyi"} <= installed
     assert not [name for name in installed if name.endswith(".c")]
 
 
