@@ -18,7 +18,7 @@ ALLOWED = {
     "focus": {"focus", "relay"},
     "web": {"web", "focus", "relay"},
 }
-COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_up", "octomesh_workers")
+COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_plan", "octomesh_up", "octomesh_workers")
 OURS = {*ALLOWED, *COMMAND_LINE, "benchmarks", "tests"}
 
 CORES = [
@@ -34,6 +34,8 @@ CORES = [
     *("focus/conference.py", "focus/core.py", "focus/events.py", "focus/notices.py"),
     *("focus/offers.py", "focus/placement.py", "focus/registry.py", "focus/routes.py"),
     *("focus/state.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
+    *("benchmarks/offices.py", "benchmarks/plan.py", "benchmarks/rates.py"),
+    "benchmarks/traffic.py",
 ]
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "socket", "select", "subprocess"),
@@ -66,6 +68,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_the_command_lines_other_files_leave_knowing_all_rooms_to_the_first() -> None:
     assert set(imported(HOUSE / "octomesh_up.py")) & OURS <= {"relay", "focus", "web"}
     assert set(imported(HOUSE / "octomesh_matrix.py")) & OURS <= {"relay"}
+    assert set(imported(HOUSE / "octomesh_plan.py")) & OURS <= {"relay", "benchmarks"}
     assert set(imported(HOUSE / "octomesh_workers.py")) & OURS <= {"relay", "region"}
 
 
@@ -93,7 +96,7 @@ def test_what_the_kernel_is_compiled_by_way_of_is_not_installed(
     shutil.copy(HOUSE / "pyproject.toml", tmp_path)
     for name in ("README.md", "LICENSE", *(f"{module}.py" for module in COMMAND_LINE)):
         shutil.copy(HOUSE / name, tmp_path)
-    for room in ALLOWED:
+    for room in (*ALLOWED, "benchmarks"):
         ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
         shutil.copytree(HOUSE / room, tmp_path / room, ignore=ignored)
     (tmp_path / "region/kernel/pump.c").touch()
