@@ -18,7 +18,7 @@ ALLOWED = {
     "focus": {"focus", "relay"},
     "web": {"web", "focus", "relay"},
 }
-COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_up", "octomesh_workers")
+COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_plan", "octomesh_up", "octomesh_workers")
 OURS = {*ALLOWED, *COMMAND_LINE, "benchmarks", "tests"}
 
 CORES = [
@@ -34,6 +34,8 @@ CORES = [
     *("focus/conference.py", "focus/core.py", "focus/events.py", "focus/notices.py"),
     *("focus/offers.py", "focus/placement.py", "focus/registry.py", "focus/routes.py"),
     *("focus/state.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
+    *("benchmarks/offices.py", "benchmarks/plan.py", "benchmarks/rates.py"),
+    "benchmarks/traffic.py",
 ]
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "socket", "select", "subprocess"),
@@ -66,6 +68,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_the_command_lines_other_files_leave_knowing_all_rooms_to_the_first() -> None:
     assert set(imported(HOUSE / "octomesh_up.py")) & OURS <= {"relay", "focus", "web"}
     assert set(imported(HOUSE / "octomesh_matrix.py")) & OURS <= {"relay"}
+    assert set(imported(HOUSE / "octomesh_plan.py")) & OURS <= {"relay", "benchmarks"}
     assert set(imported(HOUSE / "octomesh_workers.py")) & OURS <= {"relay", "region"}
 
 
