@@ -9,7 +9,7 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-KERNEL = ("pump", "prober", "report", "sender", "tables", "connections", "transports")
+KERNEL = ("pump", "prober", "report", "sender", "outbox", "tables", "connections", "transports")
 LOAD = ("roster", "player", "receiver", "reporter", "engine")
 SANITIZE = os.environ.get("SANITIZE")
 

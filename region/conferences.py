@@ -19,6 +19,7 @@ from region.forwarder import Forwarder
 from region.kernel import Pump
 from region.legs import LinkSsrcs, TrunkSide
 from region.participant import OWN_SSRC, Participant, Reach
+from region.relief import Relief
 from region.rtcp import (
     Fir,
     Nack,
@@ -85,6 +86,7 @@ class Conferences:
         self._trunks: Trunks | None = None
         self._sides: dict[BridgeId, TrunkSide] = {}
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
+        self._relief = Relief()
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
         self._unconfirmed_s: dict[ConferenceId, float] = {}
@@ -320,6 +322,10 @@ class Conferences:
     # Time
 
     def _tick(self, now: float) -> None:
+        if self._relief.update(self._pump.pressure_level(), now):
+            log.warning("overloaded" if self._relief.small else "overload-over")
+            for forwarder in self._forwarders.values():
+                forwarder.relieve(self._relief.small, now)
         reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
         for forwarder in self._forwarders.values():
@@ -369,6 +375,7 @@ class Conferences:
                 trunks=self._trunks,
                 sides=self._sides,
                 tell_focus=self._tell_focus,
+                small=self._relief.small,
             )
         return self._forwarders[conference]
 

@@ -65,6 +65,7 @@ class Forwarder:
         trunks: Trunks,
         sides: Mapping[BridgeId, TrunkSide],
         tell_focus: Callable[[FromBridge], None],
+        small: bool,
     ) -> None:
         """`sides` has the trunks that are up, and is kept so by its owner."""
         self.conference = conference
@@ -90,6 +91,8 @@ class Forwarder:
         self._plan = Plan()
         self._told: set[BridgeId] = set()
         self._wishes = Wishes()
+        self._small = small
+        """Whether the bridge carries no larger pictures than it must."""
 
     @property
     def participants(self) -> Mapping[ParticipantId, Participant]:
@@ -208,7 +211,9 @@ class Forwarder:
         """Decide how good each picture is for these, and bring about what that needs."""
         feeds = self._flows.feeds
         for viewer in viewers:
-            viewer.share_out(feeds, self.state.codec, self._voices * VOICE_BPS, now)
+            viewer.share_out(
+                feeds, self.state.codec, self._voices * VOICE_BPS, now, small=self._small
+            )
         self._bring_about(now)
 
     def _bring_about(self, now: float) -> None:
@@ -281,8 +286,9 @@ class Forwarder:
                 clock_rate=(PayloadType.VP8 if video else PayloadType.OPUS).clock_rate,
                 csrc=source,
                 rtx_ssrc=each.rtx_ssrc,
+                upper=number > 0,
             )
-            for each in encodings
+            for number, each in enumerate(encodings)
         ]
 
     def _remove_incoming(self, source: SourceId) -> None:
@@ -319,6 +325,12 @@ class Forwarder:
                 del self._flows.legs[peer]
 
     # Time
+
+    def relieve(self, small: bool, now: float) -> None:
+        """From now on the bridge carries no larger pictures than it must, or any again."""
+        self._small = small
+        if self._knowledge is not None:
+            self._share_out(self._flows.viewers.values(), now)
 
     def look(self, now: float) -> None:
         """See what arrives and who speaks: a few times a second."""

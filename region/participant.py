@@ -302,8 +302,8 @@ class Participant:
         source = source_id(self.id, settled.kind)
         streams: list[int] = []
         try:
-            for encoding in settled.encodings:
-                streams.append(self._add_stream(source, settled, encoding))
+            for number, encoding in enumerate(settled.encodings):
+                streams.append(self._add_stream(source, settled, encoding, upper=number > 0))
         except BaseException:
             self._remove_streams(streams)
             raise
@@ -314,7 +314,12 @@ class Participant:
             self._pump.remove_stream(stream)
 
     def _add_stream(
-        self, source: SourceId, settled: sdp.OfferedSource, encoding: sdp.OfferedEncoding
+        self,
+        source: SourceId,
+        settled: sdp.OfferedSource,
+        encoding: sdp.OfferedEncoding,
+        *,
+        upper: bool,
     ) -> int:
         video = settled.kind.media is MediaKind.VIDEO
         try:
@@ -326,6 +331,7 @@ class Participant:
                 csrc=source,
                 rtx_ssrc=encoding.rtx_ssrc or 0,
                 repairable=settled.repairable,
+                upper=upper,
                 mid=settled.mid.encode(),
                 rid=(encoding.rid or "").encode(),
             )
@@ -390,7 +396,13 @@ class Participant:
         self._dtls.receive(datagram.data)
         self._dropped["dtls_malformed"] += self._dtls.ignored - ignored
         if was is DtlsState.HANDSHAKING and self._dtls.keys is not None:
-            self._pump.set_srtp(self.transport, *_sessions(self._dtls.keys))
+            keys = self._dtls.keys
+            plain = keys.profile == Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+            self._pump.set_srtp(
+                self.transport,
+                *_sessions(keys),
+                keys=(keys.inbound, keys.outbound) if plain else None,
+            )
         self._send_dtls()
         if self._dtls.state in (DtlsState.FAILED, DtlsState.CLOSED):
             self._ended.set()

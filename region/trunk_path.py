@@ -121,7 +121,12 @@ class TrunkPath:
         inbound.window_size = outbound.window_size = SRTP_WINDOW_PACKETS
         # With GCM a packet that is protected twice would break the key: RFC 7714 §9.
         inbound.allow_repeat_tx = outbound.allow_repeat_tx = False
-        self._pump.set_srtp(self.transport, Session(inbound), Session(outbound))
+        self._pump.set_srtp(
+            self.transport,
+            Session(inbound),
+            Session(outbound),
+            keys=(hello.srtp_key, self._secrets.srtp_key),
+        )
         self._pump.set_payload_types(self.transport, {int(each): int(each) for each in PayloadType})
         self._pump.set_extensions(
             self.transport, {int(each): int(each) for each in HeaderExtension}

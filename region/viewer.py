@@ -60,16 +60,22 @@ class Viewer:
         self._shown, self._pictures = shown, pictures
 
     def share_out(
-        self, feeds: Mapping[SourceId, Feed], codec: VideoCodec, audio_bps: int, now: float
+        self,
+        feeds: Mapping[SourceId, Feed],
+        codec: VideoCodec,
+        audio_bps: int,
+        now: float,
+        *,
+        small: bool,
     ) -> None:
-        """Decide anew at which layer each picture is shown."""
+        """Decide anew at which layer each picture is shown; `small`: none larger than it must be."""
         requests = [
             Request(
                 source=picture.source,
                 height_px=picture.height_px,
                 stage=picture.stage,
                 screen=kind_of(picture.source) is SourceKind.SCREEN,
-                rates_bps=feeds[picture.source].rates_bps(codec),
+                rates_bps=_rates_bps(feeds[picture.source], codec, small=small),
                 held=self._layers.get(picture.source),
             )
             for picture in self._pictures
@@ -147,3 +153,9 @@ class Viewer:
             if before is not None:
                 self._before.setdefault(egress, before)
         self._carried[egress] = wanted
+
+
+def _rates_bps(feed: Feed, codec: VideoCodec, *, small: bool) -> Mapping[Layer, int]:
+    rates_bps = feed.rates_bps(codec)
+    lowest = min((layer.spatial for layer in rates_bps), default=0)
+    return {layer: bps for layer, bps in rates_bps.items() if layer.spatial == lowest or not small}

@@ -15,7 +15,7 @@ from benchmarks.load.entries cimport *
 from benchmarks.load.mark cimport *
 from benchmarks.load.roster cimport Roster
 from region.kernel.history cimport Kept, history_find, history_keep
-from region.kernel.sender cimport libsrtp
+from region.kernel.outbox cimport libsrtp
 from region.kernel.system cimport *
 from region.kernel.wire cimport Rtp, parse_header, store16, store32, write_element
 from relay.errors import LocalProtocolError

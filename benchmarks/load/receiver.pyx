@@ -16,7 +16,7 @@ from benchmarks.load.tally cimport *
 from region.kernel.arrivals cimport arrived
 from region.kernel.picture cimport Picture, parse_vp8
 from region.kernel.repair cimport Gaps, gaps_fill, gaps_open
-from region.kernel.sender cimport libsrtp
+from region.kernel.outbox cimport libsrtp
 from region.kernel.system cimport *
 from region.kernel.wire cimport Rtp, load16, load32, parse_header, parse_rtp
 from relay.payload import HeaderExtension

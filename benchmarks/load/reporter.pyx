@@ -15,7 +15,7 @@ from benchmarks.load.receiver cimport Receiver
 from benchmarks.load.tally cimport REPORT_BLOCK_BYTES, Stream, write_block
 from region.kernel.arrivals cimport MAX_FEEDBACK_BYTES, write_feedback
 from region.kernel.repair cimport MAX_MISSING, gaps_due, write_nack
-from region.kernel.sender cimport libsrtp
+from region.kernel.outbox cimport libsrtp
 from region.kernel.system cimport *
 from region.kernel.wire cimport load16, load32, store32
 

@@ -6,6 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from region.kernel.arrivals cimport Arrivals
 from region.kernel.consent cimport Consent
+from region.kernel.crypt cimport Crypt, Index
 from region.kernel.descriptor cimport Structure
 from region.kernel.frames cimport Frames
 from region.kernel.history cimport EPOCHS, Epoch, History, Sent
@@ -67,7 +68,7 @@ cdef struct Shift:
     uint16_t picture_offset
 
 cdef struct Transport:
-    void *srtp_out
+    Crypt *crypt_out  # NULL where libsrtp protects media too
     uint64_t packets_out, bytes_out
     socket_address to
     uint8_t to_length  # 0 until an address is selected
@@ -75,9 +76,12 @@ cdef struct Transport:
     uint16_t connection  # of the selected address, plus 1; 0 for UDP
     Path *path  # NULL where the receiver gives no transport-wide feedback
     # ---- a cache line
+    void *srtp_out  # NULL before there are keys
     void *srtp_in
+    Crypt *crypt_in
     uint64_t packets_in, bytes_in
     int64_t last_ns
+    uint8_t ungrouped  # its path takes no messages of several packets
     uint8_t selected[ADDRESS_BYTES]
     uint8_t address[MAX_ADDRESSES][ADDRESS_BYTES]
     int addresses
@@ -116,6 +120,9 @@ cdef struct Egress:
     # ---- a cache line
     uint64_t packets, bytes
     Sent *sent  # by sequence number modulo SENT_PACKETS; NULL before the first
+    Index *index  # in the transport's `crypt_out`, of that serial
+    Index *rtx_index
+    uint64_t keyed
     uint32_t rtx_ssrc  # 0 where the receiver takes no retransmissions
     uint16_t rtx_sequence
     uint16_t credit  # packets that may be sent again now
@@ -143,9 +150,13 @@ cdef struct Stream:
     uint32_t jitter_16  # RFC 3550 A.8, times 16
     uint32_t level_16  # RFC 6464, −dBov times 16, averaged
     uint64_t serial  # no other stream ever has it
+    Index *index  # in the transport's `crypt_in`, of that serial; NULL before the first packet
+    Index *rtx_index
+    uint64_t keyed
     uint32_t rtx_ssrc  # 0 until it is known
     uint8_t payload  # the last packet's, canonical
     bint repairable  # its sender retransmits
+    bint upper  # there is a lower encoding of its source
     bint kept  # in `history`, for somebody may ask for it again
     bint gappy  # in the pump's list
     Structure *structure  # NULL before the first dependency structure

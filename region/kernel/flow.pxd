@@ -135,27 +135,31 @@ cdef inline const Shift *shift_of(const Egress *egress, uint16_t sequence) noexc
 
 cdef inline bint layers_pass(
     Egress *egress, const Rtp *rtp, const Picture *picture, const Frame *frame,
-    const Stream *stream,
+    const Stream *stream, uint8_t most_temporal,
 ) noexcept nogil:
-    """Whether the packet is of a layer that the receiver shall get."""
+    """Whether the packet is of a layer that the receiver shall get.
+
+    Under pressure no higher temporal layer passes than `most_temporal`.
+    """
+    cdef uint8_t limit = min(egress.temporal, most_temporal)
     if frame != NULL:
         if egress.frames == NULL or not egress.frames.begun:
             join_frames(egress, frame)
         if egress.frames == NULL:
             return True  # no memory: the receiver gets more than it needs
         return frame_passes(
-            egress.frames, stream.structure, frame, egress.spatial, egress.temporal
+            egress.frames, stream.structure, frame, egress.spatial, limit
         )
     if not picture.layered:
         return True
     if (
-        egress.temporal_now != egress.temporal and picture.begins
+        egress.temporal_now != limit and picture.begins
         and <int16_t>(rtp.sequence - egress.newest) > 0
         and (
-            egress.temporal < egress.temporal_now or picture.sync or picture.keyframe
+            limit < egress.temporal_now or picture.sync or picture.keyframe
         )
     ):
-        egress.temporal_now = egress.temporal
+        egress.temporal_now = limit
     return picture.temporal <= egress.temporal_now or egress.temporal_now >= TOP_TEMPORAL
 
 

@@ -13,6 +13,7 @@ from region.kernel.entries cimport *
 from region.kernel.history cimport *
 from region.kernel.path cimport PathReport, path_read
 from region.kernel.report cimport report_of
+from region.kernel.outbox cimport Parcel, can_send
 from region.kernel.sender cimport MAX_PROBING, Sender, retransmission_payload_of
 from region.kernel.system cimport *
 from region.kernel.transports cimport *
@@ -124,7 +125,7 @@ cdef class Prober(Sender):
         cdef Egress *egress = probe.egress
         cdef const Sent *sent
         cdef int length = 0
-        if egress == NULL or egress.transport.srtp_out == NULL or egress.transport.to_length == 0:
+        if egress == NULL or not can_send(egress.transport):
             return 0
         if egress.sent != NULL:
             probe.back = (probe.back + 1) % REPEATED
@@ -138,10 +139,9 @@ cdef class Prober(Sender):
         cdef Transport *transport = egress.transport
         cdef uint8_t padding[PADDING]
         cdef uint8_t payload = NO_PAYLOAD
-        cdef uint8_t *out
+        cdef Parcel parcel
         cdef Rtp rtp
         cdef Header header
-        cdef int length
         if egress.stream != NONE:
             payload = retransmission_payload_of(self.streams[egress.stream].payload)
         if payload == NO_PAYLOAD or transport.wire_payload[payload] == NO_PAYLOAD:
@@ -159,8 +159,6 @@ cdef class Prober(Sender):
         header.ssrc = egress.rtx_ssrc
         header.described = False
         header.frame_offset = 0
-        out = self._room()
-        length = self._write(
-            egress, self.streams[egress.stream].csrc, &rtp, &header, now_ns, cluster
-        )
-        return self._push_retransmission(egress, out, length)
+        self._make_place()
+        self._write(egress, self.streams[egress.stream].csrc, &rtp, &header, &parcel)
+        return self._dispatch_repeat(egress, &parcel, now_ns, cluster)

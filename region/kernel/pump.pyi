@@ -41,3 +41,11 @@ class Pump(Prober):
     def stop(self) -> None: ...
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
+
+    def pressure_level(self) -> int:
+        """How far the pump was behind since the last call, at most.
+
+        0 is not at all; at 1 the top temporal layer is left out, at 2 all but the lowest, from 3
+        on `upper` encodings, and at 4 all pictures. What is dropped unread is counted as
+        `dropped_overload`, layers as `dropped_layer`.
+        """

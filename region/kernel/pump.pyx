@@ -16,6 +16,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from region.kernel.arrivals cimport *
+from region.kernel.crypt cimport *
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *
 from region.kernel.descriptor cimport Frame, Structure, find_targets, parse_descriptor
@@ -24,10 +25,12 @@ from region.kernel.history cimport history_keep
 from region.kernel.path cimport path_feedback
 from region.kernel.picture cimport *
 from region.kernel.prober cimport Prober
+from region.kernel.pressure cimport pressure_leaves_out, pressure_note
 from region.kernel.red cimport red_primary
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
-from region.kernel.sender cimport IN_BYTES, Arrived, libsrtp
+from region.kernel.outbox cimport IN_BYTES, RUN, libsrtp
+from region.kernel.sender cimport Arrived
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
 from region.kernel.transports cimport *
@@ -45,9 +48,10 @@ cdef enum:
     KIND_DTLS = 1
     KIND_RTCP = 2
 
-    AHEAD = 3  # egresses whose cache lines are fetched before their turn
+    AHEAD = 4  # egresses whose cache lines are fetched before their turn
 
     BATCH_IN = 64
+    MAX_WORK = 2048  # packets that leave before anybody else may have the lock
 
     KNOWN_RING = 1024  # from addresses that a transport owns
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
@@ -59,6 +63,8 @@ cdef enum:
     MAX_REPORTING = 4096
     FEEDBACK_TICK_MS = 50
     PROBE_TICK_MS = 1
+
+    CRYPT_LINES = 9  # of cache, of a key
 
     SRTP_AUTH_FAIL = 7
     SRTP_REPLAY_FAIL = 9
@@ -94,6 +100,27 @@ class Datagram(NamedTuple):
     data: bytes
 
 
+cdef inline void fetch_egress(const Egress *egress) noexcept nogil:
+    prefetch(egress)
+    prefetch(<const uint8_t *>egress + LINE_BYTES)
+
+
+cdef inline void fetch_crypt(const Crypt *crypt) noexcept nogil:
+    cdef int i
+    if crypt != NULL:
+        for i in range(CRYPT_LINES):
+            prefetch(<const uint8_t *>crypt + i * LINE_BYTES)
+
+
+cdef struct Pending:
+    # A media packet of this batch that has not gone to its egresses yet.
+    Arrived arrived
+    Rtp rtp
+    Rtp primary
+    Frame frame
+    uint32_t stream  # NONE when it has gone
+
+
 cdef class Pump(Prober):
     cdef int epoll, wake, halt
     cdef uint32_t stopping
@@ -105,6 +132,9 @@ cdef class Pump(Prober):
     cdef mmsghdr in_message[BATCH_IN]
     cdef iovec in_vector[BATCH_IN]
     cdef sockaddr_storage in_address[BATCH_IN]
+    cdef Pending pending[BATCH_IN]
+    cdef int pending_count
+    cdef uint32_t pending_work  # packets that will leave for them
     # Streams of which something is missing.
     cdef uint32_t gappy[MAX_GAPPY]
     cdef int gappy_count
@@ -184,17 +214,19 @@ cdef class Pump(Prober):
         """0 when stopped, else the errno that ended it."""
         cdef epoll_event events[3]
         cdef int received, count
-        cdef bint framed
+        cdef bint framed, nudged
         cdef uint64_t one = 1, nudges
         while not load_acquire(&self.stopping):
             count = epoll_wait(self.epoll, events, 3, self._patience_ms())
             if count < 0 and errno != EINTR:
                 return errno
-            framed = False
+            framed = nudged = False
             while count > 0:
                 count -= 1
                 framed |= events[count].data.fd == self.connections_epoll
-            read(self.halt, &nudges, 8)
+                nudged |= events[count].data.fd == self.halt
+            if nudged:
+                read(self.halt, &nudges, 8)
             while not load_acquire(&self.stopping):
                 if framed:
                     self._serve_connections()
@@ -215,12 +247,13 @@ cdef class Pump(Prober):
             return PROBE_TICK_MS
         if self.gappy_count:
             return NACK_TICK_MS
-        return FEEDBACK_TICK_MS if self.reporting_count else -1
+        return FEEDBACK_TICK_MS if self.reporting_count or self.pressure.level else -1
 
     cdef int _receive_batch(self) noexcept nogil:
         """How many datagrams it dealt with, or a negative errno."""
         cdef int i, received
         cdef int64_t now_ns
+        cdef uint32_t waiting, room
         for i in range(BATCH_IN):
             self.in_message[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
         received = recvmmsg(self.fd, self.in_message, BATCH_IN, MSG_DONTWAIT, NULL)
@@ -230,7 +263,7 @@ cdef class Pump(Prober):
             received = 0
         if (
             received == 0 and self.gappy_count == 0 and self.reporting_count == 0
-            and self.probing_count == 0
+            and self.probing_count == 0 and self.pressure.level == 0
         ):
             return 0
         now_ns = monotonic_ns()
@@ -238,9 +271,11 @@ cdef class Pump(Prober):
         for i in range(received):
             self._receive(i, now_ns)
             if fair_wanted(&self.lock):
+                self._hand_on()
                 self._flush()
                 fair_release(&self.lock)
                 fair_acquire(&self.lock)
+        self._hand_on()
         if self.probing_count:
             self._send_probes(now_ns)
         self._flush()
@@ -248,6 +283,9 @@ cdef class Pump(Prober):
             self._ask_again(now_ns)
         if self.reporting_count:
             self._report_arrivals(now_ns)
+        if received == BATCH_IN or self.pressure.level:
+            receive_queue(self.fd, &waiting, &room)
+            pressure_note(&self.pressure, waiting, room, now_ns)
         fair_release(&self.lock)
         return received
 
@@ -262,9 +300,16 @@ cdef class Pump(Prober):
         if not address_from_sockaddr(&self.in_address[i], address):
             self.counter[DROPPED_MALFORMED] += 1
             return
-        self._arrived(address, now_ns, data, length)
+        self._sort(address, now_ns, data, length)
 
     cdef void _arrived(
+        self, const uint8_t *address, int64_t now_ns, uint8_t *data, int length
+    ) noexcept nogil:
+        """From a TCP connection, whose next frame will stand where this one does."""
+        self._sort(address, now_ns, data, length)
+        self._hand_on()
+
+    cdef void _sort(
         self, const uint8_t *address, int64_t now_ns, uint8_t *data, int length
     ) noexcept nogil:
         """RFC 7983 section 7: whose datagram it is by its first byte."""
@@ -335,6 +380,44 @@ cdef class Pump(Prober):
             self.counter[DROPPED_UNPROTECT] += 1
         return False
 
+    cdef bint _open(
+        self, Transport *transport, uint32_t stream_handle, uint8_t *data, int *length
+    ) noexcept nogil:
+        """Decrypt a media packet in place; False when it is not authentic or not new."""
+        cdef Stream *stream = self.streams[stream_handle & ~<uint32_t>RETRANSMISSIONS]
+        cdef bint restores = stream_handle & RETRANSMISSIONS != 0
+        cdef Crypt *crypt = transport.crypt_in
+        cdef Index *index
+        cdef Index fresh
+        cdef int state
+        if crypt == NULL:
+            return self._unprotected(srtp_unprotect(transport.srtp_in, data, length))
+        if stream.keyed != crypt.serial:
+            stream.keyed = crypt.serial
+            stream.index = stream.rtx_index = NULL
+        index = stream.rtx_index if restores else stream.index
+        if index == NULL:
+            index = crypt_find(crypt, load32(data + 8))
+        if index == NULL:
+            index_begin(&fresh, load32(data + 8))
+            index = &fresh
+        state = crypt_open(crypt, index, data, length)
+        if state == CRYPT_OK and index == &fresh:  # only the authentic take a place
+            index = crypt_add(crypt, &fresh)
+        if state == CRYPT_OK and index != NULL:
+            if restores:
+                stream.rtx_index = index
+            else:
+                stream.index = index
+            return True
+        if state == CRYPT_FORGED:
+            self.counter[DROPPED_AUTHENTICATION] += 1
+        elif state == CRYPT_REPEATED or state == CRYPT_OLD:
+            self.counter[DROPPED_REPLAY] += 1
+        else:
+            self.counter[DROPPED_UNPROTECT] += 1
+        return False
+
     cdef void _receive_rtcp(
         self, uint32_t handle, const uint8_t *address, int64_t now_ns, uint8_t *data, int length,
     ) noexcept nogil:
@@ -391,7 +474,7 @@ cdef class Pump(Prober):
         cdef uint32_t stream_handle, learnt
         cdef Stream *stream
         cdef Key key
-        cdef Rtp rtp
+        cdef Rtp *rtp = &self.pending[self.pending_count].rtp
         cdef uint8_t payload
         cdef bint restored
         cdef int wire_length = length
@@ -411,88 +494,148 @@ cdef class Pump(Prober):
             if learnt == NONE:
                 self.counter[DROPPED_UNKNOWN_SSRC] += 1
                 return
-        if not self._unprotected(srtp_unprotect(transport.srtp_in, data, &length)):
-            return
         if learnt != NONE:
             stream_handle = learnt
-            if not self._learn(handle, transport, learnt, load32(data + 8)):
+        if self.pressure.level:
+            stream = self.streams[stream_handle & ~<uint32_t>RETRANSMISSIONS]
+            if stream.video and pressure_leaves_out(&self.pressure, stream.upper):
+                self.counter[DROPPED_OVERLOAD] += 1
                 return
+        if not self._open(transport, stream_handle, data, &length):
+            return
+        if learnt != NONE and not self._learn(handle, transport, learnt, load32(data + 8)):
+            return
         transport.last_ns = now_ns
         transport.packets_in += 1
         transport.bytes_in += wire_length
-        if not parse_rtp(data, length, transport.canonical_extension, &rtp):
+        if not parse_rtp(data, length, transport.canonical_extension, rtp):
             self.counter[DROPPED_MALFORMED] += 1
             return
         # Whatever becomes of it, padding and retransmissions too: the sender measures by it.
-        self._note_arrival(handle, transport, &rtp, now_ns)
+        self._note_arrival(handle, transport, rtp, now_ns)
         restored = stream_handle & RETRANSMISSIONS != 0
         if restored:
             stream_handle ^= RETRANSMISSIONS
         stream = self.streams[stream_handle]
-        if restored and not self._restore(transport, stream, &data, &length, &rtp):
+        if restored and not self._restore(transport, stream, &data, &length, rtp):
             return
         payload = transport.canonical_payload[rtp.payload_type]
         if payload == NO_PAYLOAD:
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return
         self.counter[PACKETS_IN] += 1
-        if not observe(stream, &rtp, length, now_ns, AUDIO_LEVEL, restored):
+        if not observe(stream, rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
             return
         if stream.kept:
             history_keep(&stream.history, rtp.sequence, payload, data, length, now_ns)
         if stream.gaps.count and not stream.gappy:
             self._watch(stream_handle, stream)
-        self._hand_on(stream_handle, stream, &rtp, payload, length, now_ns)
+        self._pend(stream_handle, stream, payload, length, now_ns)
 
-    cdef void _hand_on(
-        self, uint32_t stream_handle, Stream *stream, const Rtp *rtp, uint8_t payload, int length,
-        int64_t now_ns,
+    cdef void _pend(
+        self, uint32_t stream_handle, Stream *stream, uint8_t payload, int length, int64_t now_ns
     ) noexcept nogil:
-        """To every egress that carries the stream or waits for it."""
-        cdef Arrived arrived
-        cdef Frame frame
-        cdef Rtp primary
-        cdef uint32_t i
+        """The packet that was read last will go to every egress of its stream."""
+        cdef Pending *pending = &self.pending[self.pending_count]
+        cdef Arrived *arrived = &pending.arrived
         cdef int at
         stream.payload = payload
-        arrived.rtp = rtp
+        arrived.rtp = &pending.rtp
         arrived.primary = NULL
         arrived.frame = NULL
         arrived.payload = payload
         arrived.now_ns = now_ns
         memset(&arrived.picture, 0, sizeof(Picture))
         if stream.video:
-            self._read_picture(stream, rtp, payload, &arrived, &frame)
+            pending = self._read_picture(stream, pending)
+            arrived = &pending.arrived
             stream.layer_bytes[
                 min(arrived.picture.spatial, <uint8_t>TOP_SPATIAL) * 3
                 + min(arrived.picture.temporal, <uint8_t>TOP_TEMPORAL)
             ] += length
         elif payload == OPUS_RED:
-            at = red_primary(rtp.payload, rtp.payload_length)
+            at = red_primary(pending.rtp.payload, pending.rtp.payload_length)
             if at < 0:
                 self.counter[DROPPED_MALFORMED] += 1
                 return
-            primary = rtp[0]
-            primary.payload += at
-            primary.payload_length -= at
-            arrived.primary = &primary
+            pending.primary = pending.rtp
+            pending.primary.payload += at
+            pending.primary.payload_length -= at
+            arrived.primary = &pending.primary
+        if stream.egresses == 0:
+            return
+        pending.stream = stream_handle
+        self.pending_count += 1
+        self.pending_work += stream.egresses
+        if self.pending_count == BATCH_IN or self.pending_work >= MAX_WORK:
+            self._hand_on()
+
+    cdef Pending *_alone(self, Pending *last) noexcept nogil:
+        """Hand on all that came before this packet; where it stands now."""
+        if self.pending_count == 0:
+            return last
+        self._hand_on()
+        self._move_pending(last, &self.pending[0])
+        return &self.pending[0]
+
+    cdef void _move_pending(self, const Pending *old, Pending *new) noexcept nogil:
+        new[0] = old[0]
+        new.arrived.rtp = &new.rtp
+        if old.arrived.frame != NULL:
+            new.arrived.frame = &new.frame
+
+    cdef void _hand_on(self) noexcept nogil:
+        """All that is pending, stream by stream, to all egresses that carry it or wait for it."""
+        cdef const Arrived *run[RUN]
+        cdef uint32_t stream_handle
+        cdef int i, j, count
+        for i in range(self.pending_count):
+            stream_handle = self.pending[i].stream
+            if stream_handle == NONE:
+                continue
+            count = 0
+            for j in range(i, self.pending_count):
+                if self.pending[j].stream == stream_handle:
+                    run[count] = &self.pending[j].arrived
+                    self.pending[j].stream = NONE
+                    count += 1
+                    if count == RUN:
+                        self._hand_on_run(stream_handle, run, count)
+                        count = 0
+            if count:
+                self._hand_on_run(stream_handle, run, count)
+        self.pending_count = 0
+        self.pending_work = 0
+
+    cdef void _hand_on_run(
+        self, uint32_t stream_handle, const Arrived **run, int count
+    ) noexcept nogil:
+        cdef Stream *stream = self.streams[stream_handle]
+        cdef uint32_t i
         # What the next ones need is fetched while this one is encrypted.
         for i in range(min(<uint32_t>AHEAD, stream.egresses)):
-            prefetch(stream.egress[i])
+            fetch_egress(stream.egress[i])
         # A switch takes an egress out of another stream's list, never out of this one.
         for i in range(stream.egresses):
             if i + AHEAD < stream.egresses:
-                prefetch(stream.egress[i + AHEAD])
+                fetch_egress(stream.egress[i + AHEAD])
+            if i + 2 < stream.egresses:
+                prefetch(stream.egress[i + 2].transport)
             if i + 1 < stream.egresses:
-                prefetch(stream.egress[i + 1].transport)
-            self._forward(stream_handle, stream, stream.egress[i], &arrived)
+                fetch_crypt(stream.egress[i + 1].transport.crypt_out)
+            self._forward(stream_handle, stream, stream.egress[i], run, count)
 
-    cdef void _read_picture(
-        self, Stream *stream, const Rtp *rtp, uint8_t payload, Arrived *arrived, Frame *frame
-    ) noexcept nogil:
-        """What the packet says of its picture; the dependency descriptor before the payload."""
-        cdef Picture *picture = &arrived.picture
+    cdef Pending *_read_picture(self, Stream *stream, Pending *pending) noexcept nogil:
+        """What the packet says of its picture; the dependency descriptor before the payload.
+
+        What others came before is handed on first where an egress may switch at this one, or
+        would read them by what this one says. Where it stands then.
+        """
+        cdef const Rtp *rtp = &pending.rtp
+        cdef uint8_t payload = pending.arrived.payload
+        cdef Frame *frame = &pending.frame
+        cdef Picture *picture = &pending.arrived.picture
         cdef const Extension *descriptor
         cdef Structure fresh
         if payload == VP8:
@@ -504,17 +647,20 @@ cdef class Pump(Prober):
         elif payload == AV1:
             parse_av1(rtp.payload, rtp.payload_length, picture)
         descriptor = extension_of(rtp, DEPENDENCIES)
-        if descriptor == NULL:
-            return
-        if not parse_descriptor(
+        if descriptor == NULL or not parse_descriptor(
             descriptor.data, descriptor.length, stream.structure, &fresh, frame
         ):
-            return
+            return self._alone(pending) if picture.keyframe else pending
+        if frame.keyframe or frame.tells:
+            pending = self._alone(pending)
+            rtp = &pending.rtp
+            frame = &pending.frame
+            picture = &pending.arrived.picture
         if frame.keyframe:
             if stream.structure == NULL:
                 stream.structure = <Structure *>calloc(1, sizeof(Structure))
                 if stream.structure == NULL:
-                    return
+                    return pending
                 stream.structure.told = rtp.sequence - 1
         # What comes late says how it was.
         if (frame.keyframe or frame.tells) and (
@@ -526,10 +672,11 @@ cdef class Pump(Prober):
             if frame.keyframe or frame.active != stream.structure.active:
                 find_targets(stream.structure, frame.active)
             stream.structure.told = rtp.sequence
-        arrived.frame = frame
+        pending.arrived.frame = frame
         picture.keyframe = frame.keyframe and frame.begins
         picture.spatial = frame.spatial
         picture.temporal = frame.temporal
+        return pending
 
     cdef uint32_t _recognise(
         self, const Transport *transport, const uint8_t *data, int length
@@ -689,7 +836,18 @@ cdef class Pump(Prober):
             else:
                 stream.gappy = False
         self.gappy_count = kept
+
     # ---- what Python reads
+
+    def pressure_level(self):
+        """The most since the last call."""
+        cdef int most
+        with nogil:
+            fair_acquire(&self.lock)
+            most = self.pressure.most
+            self.pressure.most = self.pressure.level
+            fair_release(&self.lock)
+        return most
 
     def drain(self, int limit=256):
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""

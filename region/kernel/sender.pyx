@@ -1,24 +1,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: freethreading_compatible=False, embedsignature=True
-"""What leaves the socket: media to its egresses, retransmissions, RTCP, plain datagrams.
+"""What is sent: media to its egresses, retransmissions, RTCP, plain datagrams.
 
-Contracts stand in `sender.pyi`. The pump calls `_forward` for each packet and egress, under
-the tables' lock; what is written gathers in one arena and goes out by `sendmmsg`.
+Contracts stand in `sender.pyi`. The pump calls `_forward` for each egress of a stream, under
+the tables' lock; what is written goes out by the outbox.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
-
-from pylibsrtp._binding import ffi, lib
 
 from region.kernel.entries cimport *
 from region.kernel.descriptor cimport Frame
 from region.kernel.flow cimport begin, layers_pass, number, remember, unlist
 from region.kernel.history cimport *
-from region.kernel.path cimport path_sent
+from region.kernel.outbox cimport *
 from region.kernel.picture cimport Picture, parse_vp8, rewrite_vp8
+from region.kernel.pressure cimport pressure_temporal
 from region.kernel.red cimport red_retype
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
@@ -29,7 +27,6 @@ from relay.payload import PayloadType
 
 cdef enum:
     MAX_NACKED = 512  # sequence numbers taken of one request
-    TAG_BYTES = 16  # that SRTP adds to a media packet: AES-GCM's tag (RFC 7714)
 
 # By canonical payload type: what carries its retransmissions.
 cdef uint8_t retransmission_payload[128]
@@ -44,65 +41,64 @@ cdef uint8_t retransmission_payload_of(uint8_t payload) noexcept nogil:
     return retransmission_payload[payload & 127]
 
 
-cdef srtp_function libsrtp(str name) except NULL:
-    """The address of one of libsrtp's functions, as pylibsrtp has it."""
-    return <srtp_function><uintptr_t>int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-
-
 cdef uint8_t OPUS = PayloadType.OPUS
 cdef uint8_t OPUS_RED = PayloadType.OPUS_RED
 cdef uint8_t VP8 = PayloadType.VP8
-cdef srtp_function srtp_protect = libsrtp("srtp_protect")
 cdef srtp_function srtp_protect_rtcp = libsrtp("srtp_protect_rtcp")
 
 
-cdef class Sender(Tables):
-    def __cinit__(self, int fd):
-        cdef int i
-        self.fd = fd
-        self.out_data = <uint8_t *>calloc(1, ARENA_BYTES)
-        if self.out_data == NULL:
-            raise MemoryError
-        for i in range(BATCH_OUT):
-            self.out_message[i].msg_hdr.msg_iov = &self.out_vector[i]
-            self.out_message[i].msg_hdr.msg_iovlen = 1
-
-    def __dealloc__(self):
-        free(self.out_data)
-
+cdef class Sender(Outbox):
     # ---- media
 
     cdef void _forward(
-        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Arrived *arrived,
+        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Arrived **arrived,
+        int count,
     ) noexcept nogil:
+        """At most RUN packets of the stream, in the order in which they came."""
+        cdef Parcel parcel[RUN]
+        cdef int i, parcels = 0
+        self._make_place()
+        for i in range(count):
+            if self._compose(stream_handle, stream, egress, arrived[i], &parcel[parcels]):
+                parcels += 1
+        if parcels:
+            self._dispatch(egress, parcel, parcels, arrived[0].now_ns)
+
+    cdef bint _compose(
+        self, uint32_t stream_handle, Stream *stream, Egress *egress, const Arrived *arrived,
+        Parcel *parcel,
+    ) noexcept nogil:
+        """Write the packet as this egress sends it; False when it does not."""
         cdef Transport *transport = egress.transport
         cdef const Rtp *rtp = arrived.rtp
         cdef uint8_t payload = arrived.payload
-        cdef uint8_t *out
+        cdef uint8_t *body
         cdef uint16_t sequence_offset, picture_offset
         cdef Header header
         cdef bint passes = True
-        cdef int length
         if transport.wire_payload[payload] == NO_PAYLOAD:
             if arrived.primary == NULL or transport.wire_payload[OPUS] == NO_PAYLOAD:
                 self.counter[DROPPED_NO_PAYLOAD_TYPE] += 1
-                return
+                return False
             # The receiver takes no redundancy: the newest block alone is plain Opus.
             payload = OPUS
             rtp = arrived.primary
-        if transport.srtp_out == NULL or transport.to_length == 0:
+        if not can_send(transport):
             self.counter[DROPPED_NO_PATH] += 1
-            return
+            return False
         if egress.stream != stream_handle:
             if egress.video and not arrived.picture.keyframe:
                 self.counter[DROPPED_AWAITING_KEYFRAME] += 1
-                return
+                return False
             if egress.stream != NONE:
                 unlist(self.streams[egress.stream], egress)
             egress.stream = stream_handle
             begin(egress, rtp, &arrived.picture, arrived.frame, stream, arrived.now_ns)
         if arrived.frame != NULL or arrived.picture.layered:
-            passes = layers_pass(egress, rtp, &arrived.picture, arrived.frame, stream)
+            passes = layers_pass(
+                egress, rtp, &arrived.picture, arrived.frame, stream,
+                pressure_temporal(&self.pressure),
+            )
             if not passes:
                 self.counter[DROPPED_LAYER] += 1
         if not number(
@@ -110,7 +106,7 @@ cdef class Sender(Tables):
         ):
             if passes:
                 self.counter[DROPPED_BEFORE_SWITCH] += 1
-            return
+            return False
         header.payload_type = transport.wire_payload[payload]
         header.marker = rtp.marker
         header.sequence = rtp.sequence + sequence_offset
@@ -129,21 +125,15 @@ cdef class Sender(Tables):
             if arrived.picture.id_bytes:
                 egress.last_picture = arrived.picture.id + picture_offset
                 egress.last_base = arrived.picture.base + egress.base_offset
-        out = self._room()
-        length = self._write(egress, stream.csrc, rtp, &header, arrived.now_ns, 0)
+        self._write(egress, stream.csrc, rtp, &header, parcel)
+        body = parcel.data + parcel.length - rtp.payload_length
         if arrived.picture.id_bytes or arrived.picture.base_at:
-            rewrite_vp8(
-                out + length - rtp.payload_length, &arrived.picture, picture_offset,
-                egress.base_offset,
-            )
+            rewrite_vp8(body, &arrived.picture, picture_offset, egress.base_offset)
         elif payload == OPUS_RED:
-            red_retype(out + length - rtp.payload_length, transport.wire_payload, OPUS)
-        if srtp_protect(transport.srtp_out, out, &length) != 0:
-            self.counter[DROPPED_PROTECT] += 1
-            return
+            red_retype(body, transport.wire_payload, OPUS)
         if egress.rtx_ssrc:
             remember(egress, rtp.sequence, picture_offset, &header)
-        self._push_out(egress, length)
+        return True
 
     cdef inline void _note_frame(
         self, Egress *egress, const Arrived *arrived, Header *header
@@ -156,45 +146,22 @@ cdef class Sender(Tables):
             egress.frames.numbered = True
             egress.frames.last_number = number
 
-    cdef int _write(
-        self, Egress *egress, uint32_t csrc, const Rtp *rtp, Header *header, int64_t now_ns,
-        uint16_t cluster,
+    cdef void _write(
+        self, Egress *egress, uint32_t csrc, const Rtp *rtp, Header *header, Parcel *parcel
     ) noexcept nogil:
-        """Into `_room`, numbered for the receiver's feedback; the packet's length."""
-        cdef Transport *transport = egress.transport
-        cdef uint8_t *numbered = NULL
-        cdef int length
+        """Into the outbox, with room for a number for the receiver's feedback."""
         header.csrc = csrc
         header.has_csrc = not egress.trunk
-        header.number_id = transport.number_id if egress.numbered else 0
-        length = write_rtp(
-            self.out_data + self.out_at, rtp, header, transport.wire_extension, &numbered
+        header.number_id = egress.transport.number_id if egress.numbered else 0
+        parcel.number = NULL
+        parcel.cluster = 0
+        parcel.repeats = False
+        self._written(
+            parcel,
+            write_rtp(
+                self._next(), rtp, header, egress.transport.wire_extension, &parcel.number
+            ),
         )
-        if numbered != NULL:
-            store16(numbered, path_sent(transport.path, length + TAG_BYTES, now_ns, cluster))
-        return length
-
-    cdef inline uint8_t *_room(self) noexcept nogil:
-        """Where the next outgoing packet is to be written, of at most OUT_BYTES."""
-        if self.outgoing == BATCH_OUT or self.out_at + OUT_BYTES > ARENA_BYTES:
-            self._flush()
-        return self.out_data + self.out_at
-
-    cdef void _push_out(self, Egress *egress, int length) noexcept nogil:
-        """What stands in the next outgoing buffer goes to the egress's transport."""
-        if egress.transport.connection:
-            if self._send_frame(
-                egress.transport.connection - 1, self.out_data + self.out_at, length
-            ):
-                self._left(egress, length)
-            return
-        self.out_vector[self.outgoing].iov_base = self.out_data + self.out_at
-        self.out_vector[self.outgoing].iov_len = length
-        self.out_at += (length + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES
-        self.out_message[self.outgoing].msg_hdr.msg_name = &egress.transport.to
-        self.out_message[self.outgoing].msg_hdr.msg_namelen = egress.transport.to_length
-        self.out_egress[self.outgoing] = egress
-        self.outgoing += 1
 
     def retransmit(self, uint32_t egress, list sequences not None):
         """Send packets of an egress again, on its retransmission SSRC; how many were."""
@@ -251,13 +218,12 @@ cdef class Sender(Tables):
         cdef const Epoch *epoch = &egress.epochs[sent.epoch % EPOCHS]
         cdef const Kept *kept = NULL
         cdef Stream *stream
-        cdef uint8_t *out
         cdef uint8_t *payload
         cdef Rtp rtp
         cdef Header header
         cdef Picture picture
-        cdef int length
-        if epoch.number != sent.epoch or transport.srtp_out == NULL:
+        cdef Parcel parcel
+        if epoch.number != sent.epoch or not can_send(transport):
             return 0
         stream = self.streams[epoch.stream]
         if stream != NULL and stream.serial == epoch.serial:
@@ -277,56 +243,29 @@ cdef class Sender(Tables):
         header.timestamp = rtp.timestamp + epoch.timestamp_offset
         header.described = sent.described
         header.frame_offset = epoch.frame_offset
-        out = self._room()
         header.sequence = egress.rtx_sequence
         header.ssrc = egress.rtx_ssrc
-        length = self._write(egress, stream.csrc, &rtp, &header, now_ns, cluster)
+        self._make_place()
+        self._write(egress, stream.csrc, &rtp, &header, &parcel)
         # The original's number goes between header and payload.
-        payload = out + length - rtp.payload_length
+        payload = parcel.data + parcel.length - rtp.payload_length
         memmove(payload + 2, payload, rtp.payload_length)
         store16(payload, sent.sequence)
-        length += 2
+        parcel.length += 2
         if kept.payload == VP8:
             memset(&picture, 0, sizeof(picture))
             parse_vp8(rtp.payload, rtp.payload_length, &picture)
             rewrite_vp8(payload + 2, &picture, sent.picture_offset, epoch.base_offset)
-        return self._push_retransmission(egress, out, length)
+        return self._dispatch_repeat(egress, &parcel, now_ns, cluster)
 
-    cdef int _push_retransmission(self, Egress *egress, uint8_t *out, int length) noexcept nogil:
-        """What stands in `out` leaves on the egress's retransmission SSRC; its length, or 0."""
-        if srtp_protect(egress.transport.srtp_out, out, &length) != 0:
-            self.counter[DROPPED_PROTECT] += 1
-            return 0
+    cdef int _dispatch_repeat(
+        self, Egress *egress, Parcel *parcel, int64_t now_ns, uint16_t cluster
+    ) noexcept nogil:
+        """It leaves on the egress's retransmission SSRC; its length, or 0."""
+        parcel.repeats = True
+        parcel.cluster = cluster
         egress.rtx_sequence += 1
-        self._push_out(egress, length)
-        return length
-
-    cdef void _flush(self) noexcept nogil:
-        cdef int sent, at = 0, i
-        while at < self.outgoing:
-            sent = sendmmsg(self.fd, self.out_message + at, self.outgoing - at, MSG_DONTWAIT)
-            if sent < 0:
-                if errno == EINTR:
-                    continue
-                if errno == EAGAIN:  # the socket's buffer is full: the rest is lost
-                    self.counter[DROPPED_SEND] += self.outgoing - at
-                    break
-                self.counter[DROPPED_SEND] += 1  # this one has no route, say; others may
-                at += 1
-                continue
-            for i in range(at, at + sent):
-                self._left(self.out_egress[i], self.out_vector[i].iov_len)
-            at += sent
-        self.outgoing = 0
-        self.out_at = 0
-
-    cdef inline void _left(self, Egress *egress, size_t length) noexcept nogil:
-        """Count a packet that is on its way."""
-        egress.packets += 1
-        egress.bytes += length
-        egress.transport.packets_out += 1
-        egress.transport.bytes_out += length
-        self.counter[PACKETS_OUT] += 1
+        return self._dispatch(egress, parcel, 1, now_ns)
 
     # ---- RTCP and plain datagrams
 

@@ -9,6 +9,7 @@ cdef extern from *:
     #endif
     #include <errno.h>
     #include <netinet/in.h>
+    #include <netinet/udp.h>
     #include <pthread.h>
     #include <stdint.h>
     #include <stdlib.h>
@@ -79,6 +80,29 @@ cdef extern from *:
         memcpy(&s->v4.sin_addr, in + 12, 4); memcpy(&s->v4.sin_port, in + 16, 2);
         return sizeof s->v4;
     }
+    /* A message of several datagrams of the same size, but for the last (UDP GSO). */
+    #ifndef SOL_UDP
+    #define SOL_UDP 17
+    #endif
+    #ifndef UDP_SEGMENT
+    #define UDP_SEGMENT 103
+    #endif
+    typedef union { struct cmsghdr head; uint8_t room[CMSG_SPACE(sizeof(uint16_t))]; } segment_size;
+    static inline void segment_message(struct msghdr *m, segment_size *control, uint16_t bytes) {
+        m->msg_control = control; m->msg_controllen = sizeof control->room;
+        control->head.cmsg_level = SOL_UDP; control->head.cmsg_type = UDP_SEGMENT;
+        control->head.cmsg_len = CMSG_LEN(sizeof bytes);
+        memcpy(CMSG_DATA(&control->head), &bytes, sizeof bytes);
+    }
+    /* What waits to be received and how much may, as Linux accounts for it; 0 of 0 when it won't say. */
+    #ifndef SO_MEMINFO
+    #define SO_MEMINFO 55
+    #endif
+    static inline void receive_queue(int fd, uint32_t *waiting, uint32_t *room) {
+        uint32_t info[16] = {0}; socklen_t n = sizeof info;
+        if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &n)) info[0] = info[1] = 0;
+        *waiting = info[0]; *room = info[1];
+    }
     static inline int socket_family(int fd) {
         struct sockaddr_storage s; socklen_t n = sizeof s;
         return getsockname(fd, (struct sockaddr *)&s, &n) ? -1 : s.ss_family;
@@ -111,6 +135,8 @@ cdef extern from *:
         socklen_t msg_namelen
         iovec *msg_iov
         size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
         int msg_flags
     cdef struct mmsghdr:
         msghdr msg_hdr
@@ -125,8 +151,12 @@ cdef extern from *:
     int address_from_sockaddr(const sockaddr_storage *, uint8_t *) nogil
     ctypedef struct socket_address:
         pass
+    ctypedef union segment_size:
+        pass
+    void segment_message(msghdr *, segment_size *, uint16_t) nogil
     socklen_t sockaddr_from_address(int, const uint8_t *, socket_address *) nogil
     int socket_family(int) nogil
+    void receive_queue(int, uint32_t *, uint32_t *) nogil
 
     ctypedef union epoll_data_t:
         int fd

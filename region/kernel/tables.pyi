@@ -64,11 +64,13 @@ class Tables(Connections):
         csrc: int,
         rtx_ssrc: int = 0,
         repairable: bool = False,
+        upper: bool = False,
         mid: bytes = b"",
         rid: bytes = b"",
     ) -> int:
         """Expect this SSRC from this transport; packets of others are dropped and counted.
 
+        `upper`: its source has a lower encoding, so that it is the first to go when too much comes.
         With `rtx_ssrc` (RFC 4588) what is missing is asked for by NACK and taken from there.
         SSRC 0 is learnt: from the first authentic packet whose MID and RID (RFC 8852) are these,
         or whose MID is this and which has no RID, where `rid` is empty. What retransmits it,

@@ -125,7 +125,8 @@ cdef class Tables(Connections):
 
     def add_stream(
         self, uint32_t transport, uint32_t ssrc, *, bint video, uint32_t clock_rate,
-        uint32_t csrc, uint32_t rtx_ssrc=0, bint repairable=False, bytes mid=b"", bytes rid=b"",
+        uint32_t csrc, uint32_t rtx_ssrc=0, bint repairable=False, bint upper=False,
+        bytes mid=b"", bytes rid=b"",
     ):
         """Expect this SSRC from this transport; packets of others are dropped and counted."""
         cdef Stream *stream
@@ -146,6 +147,7 @@ cdef class Tables(Connections):
         stream.rtx_ssrc = rtx_ssrc
         stream.repairable = repairable or rtx_ssrc != 0
         stream.payload = NO_PAYLOAD
+        stream.upper = upper
         if ssrc == 0:
             stream.mid_length = <uint8_t>len(mid)
             stream.rid_length = <uint8_t>len(rid)

@@ -18,6 +18,7 @@ cdef enum:
     REPAIRED
     RETRANSMITTED
     PROBED
+    UNGROUPED
     LEARNT
     DROPPED_OVERSIZE
     DROPPED_UNKNOWN_PROTOCOL
@@ -45,6 +46,7 @@ cdef enum:
     DROPPED_NACK_LIMITED
     DROPPED_NACK_FORGOTTEN
     DROPPED_FEEDBACK_MALFORMED
+    DROPPED_OVERLOAD
     TCP_FRAMES_IN
     TCP_CONNECTIONS
     DROPPED_TCP_FRAMING
@@ -68,6 +70,7 @@ cdef class Transports:
     cdef Map by_address
     # The sessions that C pointers point into; touched by Python only.
     cdef dict sessions
+    cdef uint64_t crypts  # serials given to keys so far
 
     cdef Transport *transport_of(self, uint32_t handle) noexcept nogil
     cdef bint _bind_locked(

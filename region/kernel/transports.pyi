@@ -14,6 +14,12 @@ class TransportStats(NamedTuple):
     last_consent_s: float
     """The last check that the pump answered by itself; 0 before any."""
 
+CRYPT_WAYS: tuple[str, ...]
+"""How the kernel can encrypt on this processor, the fastest last; none where libsrtp does it."""
+
+def session_keys(master: bytes) -> tuple[bytes, bytes]:
+    """A key of 16 bytes and a salt of 12 for media, of an AES-128-GCM master key with its salt."""
+
 def pack_address(host: str, port: int, tcp: bool = False) -> bytes:
     """A literal address as the kernel keys it; ValueError when `host` is no literal."""
 
@@ -41,8 +47,21 @@ class Transports:
     def select_address(self, transport: int, address: bytes) -> None:
         """Send to this address from now on; also binds it."""
 
-    def set_srtp(self, transport: int, inbound: object, outbound: object) -> None:
-        """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
+    def set_srtp(
+        self,
+        transport: int,
+        inbound: object,
+        outbound: object,
+        *,
+        keys: tuple[bytes, bytes] | None = None,
+        way: str | None = None,
+    ) -> None:
+        """Give it two `pylibsrtp.Session`s; from now on only the pump may use them.
+
+        `keys`: where these are of AES-128-GCM, their master keys with salts (28 bytes each). The
+        kernel encrypts media by itself then, on processors that can, by one of `CRYPT_WAYS`
+        (`way`; the fastest by default). libsrtp does all else.
+        """
 
     def answer_checks(self, transport: int, username: bytes, password: bytes) -> None:
         """Let the pump answer checks that only renew consent (RFC 7675).

@@ -15,8 +15,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from pylibsrtp._binding import ffi
 
+from region.kernel.crypt cimport *
 from region.kernel.consent cimport MAX_USERNAME, Consent, has_seen
 from region.kernel.digest cimport BLOCK_BYTES, hmac_key
 from region.kernel.entries cimport *
@@ -27,6 +29,14 @@ from relay.payload import HeaderExtension
 
 cdef enum:
     DEFAULT_RTT_NS = 100_000_000  # until it is measured
+    MASTER_BYTES = 28  # key and salt (RFC 7714 section 12)
+
+CRYPT_WAYS = tuple(
+    [name for way, name in ((GCM_AESNI, "aes-ni"), (GCM_VAES, "vaes")) if gcm_ways() & way]
+)
+cdef int fastest_way = (
+    GCM_VAES if gcm_ways() & GCM_VAES else GCM_AESNI if gcm_ways() & GCM_AESNI else GCM_NONE
+)
 
 cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
 cdef frozenset LOCAL = frozenset(each for each in HeaderExtension if not each.forwarded)
@@ -41,6 +51,7 @@ cdef tuple COUNTER_NAMES = (
     "repaired",
     "retransmitted",
     "probed",
+    "ungrouped",
     "learnt",
     "dropped_oversize",
     "dropped_unknown_protocol",
@@ -68,6 +79,7 @@ cdef tuple COUNTER_NAMES = (
     "dropped_nack_limited",
     "dropped_nack_forgotten",
     "dropped_feedback_malformed",
+    "dropped_overload",
     "tcp_frames_in",
     "tcp_connections",
     "dropped_tcp_framing",
@@ -126,7 +138,36 @@ cdef uint32_t free_place(void **table, uint32_t *used, uint32_t *first_free) noe
     return at
 
 
+def session_keys(bytes master not None):
+    """Media's session key and salt (RFC 3711 section 4.3.1 with RFC 7714 section 11's salt of 12 bytes)."""
+    if len(master) != MASTER_BYTES:
+        raise LocalProtocolError("an AES-128-GCM master key and its salt have 28 bytes")
+
+    def derived(label):
+        counter = bytearray(master[GCM_KEY_BYTES:] + bytes(4))
+        counter[7] ^= label
+        block = Cipher(algorithms.AES128(master[:GCM_KEY_BYTES]), modes.ECB()).encryptor()
+        return block.update(bytes(counter))
+
+    return derived(0), derived(2)[:GCM_NONCE_BYTES]
+
+
+cdef Crypt *new_crypt(bytes master, int way, uint64_t serial) except NULL:
+    cdef Crypt *crypt
+    key, salt = session_keys(master)
+    crypt = <Crypt *>new_entry(sizeof(Crypt))
+    if crypt == NULL:
+        raise MemoryError
+    gcm_expand(&crypt.key, <const uint8_t *>PyBytes_AS_STRING(key))
+    memcpy(crypt.salt, PyBytes_AS_STRING(salt), GCM_NONCE_BYTES)
+    crypt.way = way
+    crypt.serial = serial
+    return crypt
+
+
 cdef void free_transport(Transport *transport) noexcept nogil:
+    crypt_free(transport.crypt_in)
+    crypt_free(transport.crypt_out)
     free(transport.arrivals)
     free(transport.consent)
     path_free(transport.path)
@@ -210,6 +251,7 @@ cdef class Transports:
                     memcpy(transport.selected, packed, ADDRESS_BYTES)
                     transport.to = to
                     transport.to_length = to_length
+                    transport.ungrouped = False
                     transport.connection = 0
             fair_release(&self.lock)
         if transport == NULL:
@@ -254,18 +296,31 @@ cdef class Transports:
         for i in range(i, transport.addresses):
             memcpy(transport.address[i], transport.address[i + 1], ADDRESS_BYTES)
 
-    def set_srtp(self, uint32_t transport, inbound, outbound):
+    def set_srtp(self, uint32_t transport, inbound, outbound, *, keys=None, str way=None):
         """Give it two `pylibsrtp.Session`s; from now on only the pump may use them."""
+        cdef Crypt *crypt_in = NULL
+        cdef Crypt *crypt_out = NULL
+        cdef int chosen = fastest_way
         cdef void *srtp_in = <void *><uintptr_t>int(ffi.cast("uintptr_t", inbound._srtp[0]))
         cdef void *srtp_out = <void *><uintptr_t>int(ffi.cast("uintptr_t", outbound._srtp[0]))
         cdef Transport *to
+        if way is not None:
+            chosen = {"aes-ni": GCM_AESNI, "vaes": GCM_VAES}[way] if way in CRYPT_WAYS else GCM_NONE
+        if keys is not None and chosen != GCM_NONE:
+            self.crypts += 2
+            crypt_in = new_crypt(keys[0], chosen, self.crypts)
+            crypt_out = new_crypt(keys[1], chosen, self.crypts - 1)
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
             if to != NULL:
                 to.srtp_in = srtp_in
                 to.srtp_out = srtp_out
+                to.crypt_in, crypt_in = crypt_in, to.crypt_in
+                to.crypt_out, crypt_out = crypt_out, to.crypt_out
             fair_release(&self.lock)
+        crypt_free(crypt_in)
+        crypt_free(crypt_out)
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
         self.sessions[transport] = (inbound, outbound)  # the old pair, if any, is freed now

@@ -93,6 +93,7 @@ class Peer:
             self.transport,
             session(inbound, inbound=True),
             session(outbound, inbound=False),
+            keys=(inbound, outbound),
         )
         rig.pump.select_address(self.transport, self.address)
         self.outbound = session(inbound, inbound=False)

@@ -118,7 +118,10 @@ class TcpPeer(Client):
         inbound, outbound = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
         self.transport = rig.pump.add_transport()
         rig.pump.set_srtp(
-            self.transport, session(inbound, inbound=True), session(outbound, inbound=False)
+            self.transport,
+            session(inbound, inbound=True),
+            session(outbound, inbound=False),
+            keys=(inbound, outbound),
         )
         rig.pump.set_payload_types(self.transport, payload_types or {96: 96, 111: 111})
         rig.pump.select_address(self.transport, self.address)

@@ -98,7 +98,8 @@ def test_packets_of_all_slots_are_numbered_one_by_one(rig: Rig, number_id: int) 
         call.send(ssrc)
     got = [call.received() for _ in range(5)]
     assert [call.number_of(each) for each in got] == [0, 1, 2, 3, 4]
-    assert [each.ssrc for each in got] == [VIDEO, AUDIO, AUDIO, VIDEO, AUDIO]
+    # Which stream leaves first of those that came together is the kernel's to choose.
+    assert sorted(each.ssrc for each in got) == sorted([VIDEO, AUDIO, AUDIO, VIDEO, AUDIO])
     # The sender's own number is for us alone.
     assert all(len(each.extensions) == 2 for each in got)
     assert all(dict(each.extensions)[LEVEL_ID] == b"\x05" for each in got)
