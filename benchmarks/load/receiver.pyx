@@ -54,6 +54,7 @@ cdef class Receiver(Player):
         if stream == NULL:
             return NULL
         stream.ssrc = ssrc
+        stream.checked = -2  # nothing goes on from before the first
         stream.chance = ssrc | 1
         client.latest = client.streams
         client.ssrc[client.streams] = ssrc
