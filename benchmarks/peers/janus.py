@@ -128,6 +128,13 @@ class JanusBridge:
         return PeerConnection(self._certificate, host=self._place.local_address)
 
 
+def plain_offer(offer: str) -> str:
+    """Without what a wish has `as_browsers` alone: Janus offers it, whatever is published."""
+    for repair in re.findall(r"a=ssrc-group:FID \d+ (\d+)\r\n", offer):
+        offer = re.sub(rf"a=ssrc:{repair} .*\r\n", "", offer)
+    return _BROWSERS_ONLY.sub("", offer)
+
+
 class JanusMember:
     """Somebody in a room of Janus's."""
 
@@ -250,7 +257,9 @@ class JanusMember:
 
     async def _renew(self, subscription: _Subscription, offer: str) -> None:
         """Answer; the first time also connect."""
-        answer = subscription.connection.answer(offer if self._wish.as_browsers else _plain(offer))
+        answer = subscription.connection.answer(
+            offer if self._wish.as_browsers else plain_offer(offer)
+        )
         await subscription.handle.ask({"request": "start"}, answer=answer)
         if subscription.client is not None:
             self._traffic.renew(subscription.client)
@@ -282,13 +291,6 @@ class JanusMember:
     def _carry(self, client: int) -> None:
         self.clients.append(client)
         self._until_it_leaves.callback(self._traffic.remove, client)
-
-
-def _plain(offer: str) -> str:
-    """Without what only browsers are to have: Janus offers it, whatever was published."""
-    for repair in re.findall(r"a=ssrc-group:FID \d+ (\d+)\r\n", offer):
-        offer = re.sub(rf"a=ssrc:{repair} .*\r\n", "", offer)
-    return _BROWSERS_ONLY.sub("", offer)
 
 
 def _described(sdp: str | None) -> str:

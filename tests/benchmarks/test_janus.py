@@ -13,10 +13,10 @@ import pytest
 import trio
 
 from benchmarks.load import media
-from benchmarks.load.description import Wish
+from benchmarks.load.description import Wish, parse_untrusted
 from benchmarks.load.traffic import Traffic
 from benchmarks.peers import LOOPBACK, Bridge, Member, Picture, Place
-from benchmarks.peers.janus import PLUGIN, Janus
+from benchmarks.peers.janus import PLUGIN, Janus, plain_offer
 from benchmarks.peers.janus_api import RefusedError, open_session
 from benchmarks.peers.janus_process import PORT, api_url
 from benchmarks.peers.namespace import private_network
@@ -28,6 +28,40 @@ LOOK_S = 0.3
 EVERYTHING = Wish(microphone=True, camera=3, audio_slots=5, video_slots=9)
 AS_BROWSERS = dataclasses.replace(EVERYTHING, as_browsers=True)
 WITH_RIDS = dataclasses.replace(AS_BROWSERS, rids=True)
+OFFER = """\
+v=0
+o=- 1796016061093944 1 IN IP4 127.0.0.1
+s=VideoRoom 1
+t=0 0
+a=group:BUNDLE 0
+a=fingerprint:sha-256 28:CB
+a=extmap-allow-mixed
+m=video 9 UDP/TLS/RTP/SAVPF 96 97
+c=IN IP4 127.0.0.1
+a=sendonly
+a=mid:0
+a=rtcp-mux
+a=ice-ufrag:a7Cm
+a=ice-pwd:czt/5xLf6sTAsEdcmEYIxc
+a=setup:actpass
+a=rtpmap:96 VP8/90000
+a=rtcp-fb:96 ccm fir
+a=rtcp-fb:96 nack
+a=rtcp-fb:96 nack pli
+a=rtcp-fb:96 goog-remb
+a=rtcp-fb:96 transport-cc
+a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time
+a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
+a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid
+a=rtpmap:97 rtx/90000
+a=fmtp:97 apt=96
+a=ssrc-group:FID 3125362519 692474181
+a=msid:janus janus0
+a=ssrc:3125362519 cname:janus
+a=ssrc:692474181 cname:janus
+a=candidate:1 1 udp 2015363327 198.18.0.1 54144 typ host
+a=end-of-candidates
+""".replace("\n", "\r\n")
 
 
 @pytest.fixture
@@ -111,6 +145,18 @@ def camera(member: Member, layer: int) -> int:
 
 def voice(member: Member) -> int:
     return member.senders[SourceKind.MICROPHONE][0]
+
+
+def test_a_plain_wish_takes_nothing_that_browsers_alone_have_from_an_offer() -> None:
+    [whole] = parse_untrusted(OFFER).sections
+    assert whole.rtx_payload == 97
+    assert len(whole.ssrcs) == 2
+    [section] = parse_untrusted(plain_offer(OFFER)).sections
+    assert section.payload == 96
+    assert section.rtx_payload is None
+    assert section.ssrcs == (3125362519,)
+    assert section.feedback == ("nack pli", "ccm fir")
+    assert not section.extensions
 
 
 def test_janus_is_not_put_on_loopback_which_it_ignores(tmp_path: Path) -> None:
