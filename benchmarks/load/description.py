@@ -4,7 +4,6 @@ RFC 8866 (SDP), RFC 9429 (JSEP), RFC 9143 (BUNDLE), RFC 5576 and RFC 8853 (encod
 (header extensions). What a bridge says is read for what the load needs of it and no more.
 """
 
-import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ _EXTENSIONS = {
 _NAMING = (HeaderExtension.MID, HeaderExtension.RID, HeaderExtension.REPAIRED_RID)
 _FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc")
 _CODECS = {MediaKind.AUDIO: "opus", MediaKind.VIDEO: "vp8"}
+_DIRECTIONS = ("sendonly", "recvonly", "sendrecv", "inactive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,70 +293,97 @@ def _encoding_lines(source: Source, repaired: bool) -> list[str]:
 
 def parse_untrusted(text: str) -> Description:
     """A bridge's description; MalformedError when it lacks what a client cannot do without."""
-    blocks = re.split(r"\r?\n(?=m=)", text)
-    session, media = blocks[0], blocks[1:]
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("m="):
+            blocks.append([])
+        blocks[-1].append(line)
+    session, *media = blocks
     if not media:
         raise MalformedError("a description without media")
+    transport = _Attributes([line for block in blocks for line in block])
+    candidates = [value.split() for value in transport.all("candidate")]
     return Description(
-        ufrag=_one(r"a=ice-ufrag:(\S+)", text),
-        password=_one(r"a=ice-pwd:(\S+)", text),
+        ufrag=transport.one("ice-ufrag"),
+        password=transport.one("ice-pwd"),
         lite="a=ice-lite" in session,
-        setup=_one(r"a=setup:(\S+)", text),
+        setup=transport.one("setup"),
         candidates=tuple(
             dict.fromkeys(
-                (host, int(port))
-                for host, port in re.findall(
-                    r"a=candidate:\S+ 1 udp \d+ (\S+) (\d{1,5}) typ", text, re.IGNORECASE
-                )
+                (parts[4], int(parts[5]))
+                for parts in candidates
+                if len(parts) > 5 and parts[1] == "1" and parts[2].lower() == "udp"
             )
         ),
-        sections=tuple(_section_untrusted(block) for block in media),
+        sections=tuple(_section_untrusted(block[0], _Attributes(block)) for block in media),
     )
 
 
-def _section_untrusted(block: str) -> Section:
-    line = re.match(r"m=(\S+) (\d{1,5})(?:/\d+)? (\S+) ([^\r\n]*)", block)
-    if line is None:
+class _Attributes:
+    """The a-lines of a block by name, in their order."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for line in lines:
+            if line.startswith("a="):
+                name, _, value = line[2:].partition(":")
+                self._values.setdefault(name, []).append(value)
+
+    def all(self, name: str) -> Sequence[str]:
+        return self._values.get(name, ())
+
+    def one(self, name: str) -> str:
+        for value in self.all(name):
+            return value
+        raise MalformedError(f"a description without a={name}")
+
+    def pairs(self, name: str) -> Iterator[tuple[int, str]]:
+        """Of values like `96 VP8/90000` the number and the rest."""
+        for value in self.all(name):
+            number, _, rest = value.partition(" ")
+            number = number.partition("/")[0]  # of a header extension it may have a direction
+            if number.isdecimal():
+                yield int(number), rest
+
+
+def _section_untrusted(line: str, attributes: _Attributes) -> Section:
+    parts = line.removeprefix("m=").split()
+    if len(parts) < 4 or not parts[1].partition("/")[0].isdecimal():
         raise MalformedError("a media line")
-    try:
-        media = MediaKind(line[1])
-    except ValueError:
-        media = None
-    formats = tuple(line[4].split())
+    name, port, protocol, *formats = parts
+    media = MediaKind(name) if name in _CODECS else None
     payload = rtx = None
+    extensions: dict[HeaderExtension, int] = {}
     if media is not None:
-        maps = re.findall(r"a=rtpmap:(\d{1,3}) ([\w.-]+)/", block)
-        names = {int(number): name.lower() for number, name in maps}
-        wanted = _CODECS[media]
-        payload = next((int(each) for each in formats if names.get(int(each)) == wanted), None)
-        for number, original in re.findall(r"a=fmtp:(\d{1,3}) apt=(\d{1,3})", block):
-            if int(original) == payload and names.get(int(number)) == "rtx":
-                rtx = int(number)
-    offered = re.findall(rf"a=rtcp-fb:(?:{payload}|\*) ([^\r\n]+)", block)
-    found = re.search(r"a=(sendrecv|sendonly|recvonly|inactive)\b", block)
-    extensions = {
-        _MEANINGS[uri]: int(number)
-        for number, uri in re.findall(r"a=extmap:(\d{1,3})(?:/\w+)? (\S+)", block)
-        if uri in _MEANINGS
-    }
-    known = (*_EXTENSIONS.get(media, ()), *_NAMING) if media is not None else ()
+        names = {
+            number: rest.partition("/")[0].lower() for number, rest in attributes.pairs("rtpmap")
+        }
+        carried = [int(each) for each in formats if each.isdecimal()]
+        payload = next((each for each in carried if names.get(each) == _CODECS[media]), None)
+        for number, parameters in attributes.pairs("fmtp"):
+            if parameters == f"apt={payload}" and names.get(number) == "rtx":
+                rtx = number
+        for number, rest in attributes.pairs("extmap"):
+            meaning = _MEANINGS.get(rest.partition(" ")[0])
+            if meaning in _EXTENSIONS[media] or meaning in _NAMING:
+                extensions[meaning] = number
+    offered = [
+        rest
+        for value in attributes.all("rtcp-fb")
+        for owner, _, rest in (value.partition(" "),)
+        if owner in ("*", str(payload))
+    ]
+    ssrcs = (value.partition(" ")[0] for value in attributes.all("ssrc"))
     return Section(
-        mid=_one(r"a=mid:(\S+)", block),
+        mid=attributes.one("mid"),
         media=media,
-        protocol=line[3],
-        port=int(line[2]),
-        formats=formats,
-        direction=found[1] if found else "sendrecv",
+        protocol=protocol,
+        port=int(port.partition("/")[0]),
+        formats=tuple(formats),
+        direction=next((each for each in _DIRECTIONS if attributes.all(each)), "sendrecv"),
         payload=payload,
         rtx_payload=rtx,
         feedback=tuple(each for each in _FEEDBACK if each in offered),
-        extensions={meaning: extensions[meaning] for meaning in known if meaning in extensions},
-        ssrcs=tuple(dict.fromkeys(int(each) for each in re.findall(r"a=ssrc:(\d+)", block))),
+        extensions=extensions,
+        ssrcs=tuple(dict.fromkeys(int(each) for each in ssrcs if each.isdecimal())),
     )
-
-
-def _one(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    if found is None:
-        raise MalformedError(f"a description without {pattern}")
-    return found.group(1)

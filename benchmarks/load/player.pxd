@@ -36,7 +36,7 @@ cdef class Player(Roster):
         self, Client *client, Sender *sender, uint16_t sequence, int64_t now_ns
     ) noexcept nogil
     cdef uint8_t *_room(self, Client *client) noexcept nogil
-    cdef bint _push(self, Client *client, uint8_t *out, int length) noexcept nogil
+    cdef int _push(self, Client *client, uint8_t *out, int length) noexcept nogil
     cdef void _flush(self, Client *client) noexcept nogil
     cdef void _send_rtcp(self, Client *client, uint8_t *packet, int length) noexcept nogil
     cdef void _report_sending(self, Client *client, int64_t now_ns) noexcept nogil

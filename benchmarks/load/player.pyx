@@ -289,14 +289,15 @@ cdef class Player(Roster):
         length = at + <int>bytes
         if sender.rtx_ssrc:
             history_keep(&sender.history, sender.sequence, 0, out, length, now_ns)
-        sender.packets += 1
-        sender.bytes += length
         sender.octets += bytes
         if sender.kind == VIDEO and client.ns_a_byte:
             client.paced_ns = (
                 max(client.paced_ns, now_ns) + <int64_t>(length * client.ns_a_byte)
             )
-        self._push(client, out, length)
+        length = self._push(client, out, length)
+        if length:
+            sender.packets += 1
+            sender.bytes += length
 
     cdef void _write_frame_header(self, const Sender *sender, uint8_t *at) noexcept nogil:
         """RFC 6386 section 9.1: as much of VP8 as bridges look at."""
@@ -377,16 +378,16 @@ cdef class Player(Roster):
             self._flush(client)
         return self.out_data + self.out_at
 
-    cdef bint _push(self, Client *client, uint8_t *out, int length) noexcept nogil:
-        """Protect what stands in `_room`; it leaves with the next flush."""
+    cdef int _push(self, Client *client, uint8_t *out, int length) noexcept nogil:
+        """Protect what stands in `_room`, to leave with the next flush; its length, or 0."""
         if srtp_protect(client.srtp_out, out, &length) != 0:
             client.unsent += 1
-            return False
+            return 0
         self.out_vector[self.outgoing].iov_base = out
         self.out_vector[self.outgoing].iov_len = length
         self.outgoing += 1
         self.out_at += (length + 63) // 64 * 64
-        return True
+        return length
 
     cdef void _flush(self, Client *client) noexcept nogil:
         cdef int sent, at = 0

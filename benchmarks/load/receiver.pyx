@@ -54,6 +54,7 @@ cdef class Receiver(Player):
         if stream == NULL:
             return NULL
         stream.ssrc = ssrc
+        stream.checked = -2  # nothing goes on from before the first
         stream.chance = ssrc | 1
         client.latest = client.streams
         client.ssrc[client.streams] = ssrc
@@ -217,7 +218,7 @@ cdef class Receiver(Player):
         cdef Rtp restored
         cdef Stream *stream = NULL
         cdef uint16_t sequence
-        cdef int payload_length
+        cdef int payload_length, whole_length = length
         client.retransmissions += 1
         client.retransmission_bytes += length
         if client.decrypt_one_in == 0:
@@ -246,7 +247,7 @@ cdef class Receiver(Player):
             return
         stream.recovered += 1
         stream.packets += 1
-        stream.bytes += length - 2
+        stream.bytes += whole_length - 2
         if stream.gaps != NULL:
             gaps_fill(stream.gaps, sequence)
         self._read_payload(stream, restored.payload + 2, payload_length - 2, at_ns, -1)

@@ -29,7 +29,7 @@ cdef struct Stream:
     uint64_t seen[WORDS]
     uint32_t missing
     uint32_t opened  # by the packet that came last: numbers that are missing since then
-    uint64_t packets, bytes  # that were new; the RTP packet without SRTP's tag
+    uint64_t packets, bytes  # that were new; as they came, with SRTP's tag
     uint64_t duplicates, reordered, recovered, given_up
     uint64_t undecryptable, malformed, unmarked, padding
     uint64_t picture_jumps, base_jumps, keyframes

@@ -53,7 +53,8 @@ class Traffic:
         self._manners = manners or Manners()
         self._connections: dict[int, PeerConnection] = {}
         self._consents: deque[tuple[float, int, PeerConnection]] = deque()
-        self._scripts: dict[Script, int] = {}
+        self._scripts: dict[int, tuple[int, Script]] = {}
+        """By their identity, for they are long."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move media until cancelled."""
@@ -100,16 +101,16 @@ class Traffic:
 
     def play_from(self, sender: int, script: Script, phase_us: int) -> None:
         """Have it sent from now on, from so far into the script."""
-        number = self._scripts.get(script)
-        if number is None:
-            number = self._scripts[script] = self.engine.add_script(
+        if id(script) not in self._scripts:
+            number = self.engine.add_script(
                 script.frames,
                 cycle_us=script.cycle_us,
                 keyframe_bytes=script.keyframe_bytes,
                 packet_bytes=script.packet_bytes,
             )
-        self.engine.play(sender, number, phase_us)
+            self._scripts[id(script)] = number, script
         self.engine.set_active(sender, True)
+        self.engine.play(sender, self._scripts[id(script)][0], phase_us)
 
     def _add_senders(
         self, client: int, connection: PeerConnection

@@ -203,7 +203,7 @@ def mesh_process(
             environment={"OCTOMESH_REGION_TOKEN": mint_token(directory / "focus", REGION, 60)},
         )
         _wait_for_health(range(ops, ops + workers), directory)
-        yield f"http://localhost:{http}", [region] if workers == 1 else _children(region)
+        yield f"http://127.0.0.1:{http}", [region] if workers == 1 else _children(region)
 
 
 def _runs_of_free_ports(length: int) -> list[int]:
