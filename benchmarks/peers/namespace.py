@@ -1,7 +1,7 @@
 """A network of our own, for bridges that ignore loopback: nothing leaves it or is left of it.
 
 One network namespace (namespaces(7)) for the bridge and its load, whose link leads nowhere. What
-is sent to its one address takes the way that loopback has, so a bridge on either pays the same.
+is sent to its addresses takes the way that loopback has, so a bridge on either pays the same.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ import click
 
 from benchmarks.peers import Place
 
-ADDRESS = "198.18.0.1"
-"""RFC 2544: for benchmarks of network devices; nobody on the real internet has it."""
+ADDRESSES = tuple(f"198.18.0.{number}" for number in range(1, 9))
+"""RFC 2544: for benchmarks of network devices; nobody on the real internet has them."""
 
 _CLONE_NEWNET = 0x40000000
 _OURS = Path("/proc/thread-self/ns/net")
@@ -26,15 +26,15 @@ link set lo up
 link add eth0 type veth peer name nowhere
 link set nowhere addrgenmode none up
 link set eth0 addrgenmode none up
-address add {ADDRESS}/24 dev eth0
+{chr(10).join(f"address add {address}/24 dev eth0" for address in ADDRESSES)}
 """
 
 
 @contextmanager
-def private_network() -> Iterator[Place]:
-    """A new network, with loopback and one address, in which is what this thread opens and starts.
+def private_network() -> Iterator[tuple[Place, ...]]:
+    """A new network, with loopback and some addresses: what this thread opens and starts is there.
 
-    Threads that it starts are there as well, and what is open goes on working afterwards; the
+    Each place is an address, for bridges that run side by side. Threads that it starts are there as well, and what is open goes on working afterwards; the
     network ends with the last process and socket in it. click.ClickException without root.
     """
     with _OURS.open() as home:
@@ -48,7 +48,7 @@ def private_network() -> Iterator[Place]:
             )
             if made.returncode != 0:
                 raise click.ClickException(f"no network namespace: {made.stderr.strip()}")
-            yield Place(address=ADDRESS, local_address=ADDRESS)
+            yield tuple(Place(address=each, local_address=each) for each in ADDRESSES)
         finally:
             _call("setns", home.fileno(), _CLONE_NEWNET)
 

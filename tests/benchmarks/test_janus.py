@@ -66,7 +66,7 @@ a=end-of-candidates
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    with private_network() as place:
+    with private_network() as (place, *_):
         yield place
 
 

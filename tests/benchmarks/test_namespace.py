@@ -15,7 +15,7 @@ HERE = "/proc/thread-self/ns/net"
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    with private_network() as place:
+    with private_network() as (place, *_):
         yield place
 
 
@@ -46,7 +46,7 @@ def test_a_program_that_is_started_in_a_private_network_is_in_it(place: Place) -
 
 def test_a_thread_is_back_at_home_when_the_context_ends_and_its_sockets_are_not() -> None:
     home = os.readlink(HERE)
-    with private_network() as place:
+    with private_network() as (place, *_):
         assert os.readlink(HERE) != home
         there, here = udp(place.address), udp(place.local_address)
     assert os.readlink(HERE) == home
