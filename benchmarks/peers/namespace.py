@@ -26,7 +26,7 @@ link set lo up
 link add eth0 type veth peer name nowhere
 link set nowhere addrgenmode none up
 link set eth0 addrgenmode none up
-{chr(10).join(f"address add {address}/24 dev eth0" for address in ADDRESSES)}
+{chr(10).join(f"address add {address}/32 dev eth0" for address in ADDRESSES)}
 """
 
 

@@ -199,7 +199,7 @@ def mesh_process(
             *("--focus-ca", str(directory / "focus" / CERTIFICATE_FILE)),
             *("--media-port", str(media), "--relay-port", str(relay)),
             *("--ops-port", str(ops), "--allow-loopback"),
-            # Clients have this address too, so what is sent to them comes from it.
+            # Clients have this address too, and what is sent to them comes from it.
             *("--no-advertise-interfaces", "--advertise", place.address),
             *(("--workers", str(workers)) if workers > 1 else ()),
             environment={"OCTOMESH_REGION_TOKEN": mint_token(directory / "focus", REGION, 60)},
