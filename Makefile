@@ -12,7 +12,8 @@ INSTALLED := $(VENV)/.octomesh
 INSTALLED_FOR_TESTS := $(VENV)/.octomesh-test
 INSTALLED_FOR_CLIENT := node_modules/.octomesh
 
-KERNEL := $(wildcard region/kernel/*.pyx region/kernel/*.pxd region/kernel/*.h)
+COMPILED := region/kernel benchmarks/load
+KERNEL := $(wildcard $(foreach ending,pyx pxd h,$(addsuffix /*.$(ending),$(COMPILED))))
 KERNEL_TESTS := $(shell grep -l "tests\.region\.rig" tests/region/test_*.py)
 CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mjs)
 
@@ -93,6 +94,7 @@ fuzz-short: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m pytest tests/fuzz
 
 bench: $(INSTALLED_FOR_TESTS)
+	$(need-janus)
 	$(BIN)/python -m benchmarks.fanout
 
 bench-control: $(INSTALLED_FOR_TESTS)
@@ -101,7 +103,7 @@ bench-control: $(INSTALLED_FOR_TESTS)
 clean:
 	rm -rf $(VENV) build dist *.egg-info node_modules benchmarks/out tests/out
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f region/kernel/*.so region/kernel/*.c region/kernel/*.html
+	rm -f $(foreach ending,so c html,$(addsuffix /*.$(ending),$(COMPILED)))
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml setup.py $(KERNEL)
@@ -116,12 +118,21 @@ $(INSTALLED_FOR_TESTS): $(INSTALLED)
 	$(call install,.[test])
 	@touch $@
 
+# The bridge that benchmarks compare with. Debian would start it, for all the world, where it
+# starts services: we start one ourselves, in a network of its own.
+define need-janus
+	@command -v janus >/dev/null || [ ! -d /run/systemd/system ] || [ "$$(id -u)" != 0 ] \
+		|| systemctl mask --quiet janus.service
+	$(call need,janus,janus)
+	$(call need,ip,iproute2)
+endef
+
 # What the tests on networks and with other stacks use of Debian.
 define need-machines
 	$(call need,chromium,chromium)
-	$(call need,ip,iproute2)
 	$(call need,iptables,iptables)
 	$(call need,turnserver,coturn)
+	$(need-janus)
 	$(call unless,/usr/bin/python3 tests/interop/gstreamer_peer.py,$(GSTREAMER),GStreamer)
 endef
 

@@ -1,4 +1,4 @@
-"""The command line: `octomesh up | focus | region | matrix | token`.
+"""The command line: `octomesh up | focus | region | matrix | plan | token`.
 
 The only file that knows all rooms, and it imports each where a command needs it, so that
 `octomesh --help` is quick. Settings come from flags, then the environment
@@ -132,6 +132,13 @@ def _port(flag: str, default: int, text: str) -> Callable[[Any], Any]:
     return click.option(flag, type=_PORT, default=default, show_default=True, help=text)
 
 
+def _share(flag: str, default: float, text: str, *, max_open: bool = False) -> Callable[[Any], Any]:
+    kind = click.FloatRange(0.0, 1.0, max_open=max_open)
+    return click.option(
+        flag, type=kind, default=default, show_default=True, metavar="SHARE", help=text
+    )
+
+
 _https_port = _port("--https-port", 8443, "TCP port of HTTPS.")
 _http_port = _port("--http-port", 8080, "TCP port of plain HTTP, on this machine alone.")
 _listen_host = click.option(
@@ -217,6 +224,8 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
             return Kind.TEXTS
         if isinstance(param, click.Option) and param.is_flag:
             return Kind.SWITCH
+        if isinstance(param.type, click.FloatRange):
+            return Kind.SHARE
         return Kind.NUMBER if isinstance(param.type, click.IntRange) else Kind.TEXT
 
     tables = {
@@ -471,6 +480,78 @@ def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
         else:
             for sample in asked:
                 Console().print(table(sample))
+
+
+# What a mesh is to be like.
+
+
+@cli.command()
+@click.argument("offices", type=_FILE, metavar="OFFICES.csv")
+@click.option(
+    "--capacity",
+    type=_FILE,
+    help="What a bridge was measured to carry: capacity.json of octomesh load --out or make bench. "
+    "Without it there are no bridges and cores in the plan.",
+)
+@click.option("--json", is_flag=True, help="Print JSON, with more figures.")
+@_share("--headroom", 0.3, "Of each bridge's core so much stays free.", max_open=True)
+@click.option(
+    "--spare",
+    type=click.Choice(["none", "bridge", "host"]),
+    default="none",
+    show_default=True,
+    help="What each region may lose without the rest being too little (N+1).",
+)
+@click.option(
+    "--host-cores",
+    type=click.IntRange(1, 4_096),
+    help="Cores of a host, each for a bridge; default: as many as --capacity's machine has.",
+)
+@_share(
+    "--remote-share",
+    0.25,
+    "Of a meeting's people so many sit in other regions, where the table does not say.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(1, 9),
+    default=9,
+    show_default=True,
+    help="So many others anybody sees at most.",
+)
+@click.option(
+    "--voices",
+    type=click.IntRange(1, 5),
+    default=3,
+    show_default=True,
+    help="So many speak in a meeting at once.",
+)
+@_share("--tiles", 0.5, "Of the people so many see all alike, the others one large.")
+def plan(
+    offices: Path,
+    capacity: Path | None,
+    json: bool,
+    headroom: float,
+    spare: str,
+    host_cores: int | None,
+    **habits: Any,
+) -> None:
+    """Plan bridges, cores and bandwidth for a table of offices.
+
+    Its columns are region, people, meetings at peak, size and, if you like, remote share.
+    """
+    from rich.console import Console
+
+    from benchmarks.plan import Spare, Terms
+    from benchmarks.traffic import Habits
+    from octomesh_plan import as_json, read_plan, show
+
+    terms = Terms(headroom=headroom, spare=Spare(spare), host_cores=host_cores)
+    made = read_plan(offices, capacity, Habits(**habits), terms)
+    if json:
+        click.echo(dumps(as_json(made), indent=2))
+    else:
+        show(made, Console(highlight=False))
 
 
 @cli.command()

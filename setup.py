@@ -1,4 +1,4 @@
-"""Compiles the packet kernel; everything else about the build stands in pyproject.toml.
+"""Compiles the packet kernel and the load's engine; all else of the build is in pyproject.toml.
 
 SANITIZE=address,undefined in the environment makes the kernel that `tests.fuzz.sanitized`
 runs: slow, loud, and never to be put where the other one is.
@@ -9,7 +9,8 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ("pump", "prober", "report", "sender", "outbox", "tables", "connections", "transports")
+KERNEL = ("pump", "prober", "report", "sender", "outbox", "tables", "connections", "transports")
+LOAD = ("roster", "player", "receiver", "reporter", "engine")
 SANITIZE = os.environ.get("SANITIZE")
 
 FLAGS = ["-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
@@ -19,19 +20,23 @@ if SANITIZE:
 else:
     FLAGS += ["-O3"]
 
-kernel = [
+modules = [("region", "kernel", module) for module in KERNEL]
+if not SANITIZE:
+    modules += [("benchmarks", "load", module) for module in LOAD]
+
+extensions = [
     Extension(
-        f"region.kernel.{module}",
-        [f"region/kernel/{module}.pyx"],
+        ".".join(module),
+        [f"{'/'.join(module)}.pyx"],
         extra_compile_args=FLAGS,
         extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
         depends=["tests/fuzz/sanitize.h"] if SANITIZE else [],
     )
-    for module in MODULES
+    for module in modules
 ]
 
 setup(
     ext_modules=cythonize(
-        kernel, language_level=3, build_dir="build/sanitize/c" if SANITIZE else None
+        extensions, language_level=3, build_dir="build/sanitize/c" if SANITIZE else None
     )
 )

@@ -201,7 +201,7 @@ async def _conference(
     certificate = LoadCertificate()
     wish = Wish(
         microphone=True,
-        camera=True,
+        camera=3,
         audio_slots=AUDIO_SLOTS,
         video_slots=VIDEO_SLOTS,
         as_browsers=True,

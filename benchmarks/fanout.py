@@ -8,14 +8,12 @@ rewriting. Both are measured in turns, several times, and the medians compared.
 """
 
 import contextlib
-import os
 import socket
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.client import VP8, Client, Connection, LoadCertificate, Wish
 from benchmarks.native import draining, floor_run
+from benchmarks.peers.octomesh import mesh_process
 
 REST_TARGET_MB = 80
 RATIO_TARGET = 1.6
@@ -35,7 +34,6 @@ DELTA = b"\x10\x01"
 SRTP_TAG_BYTES = 16
 CSRC_BYTES = 4
 RTP_HEADER_BYTES = 12
-READY_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,76 +67,18 @@ def cpu_ns(pid: int) -> tuple[int, int]:
     return sum(used.values()), used[pid]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, UDP and TCP."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        while len(ports) < count:
-            tcp = stack.enter_context(socket.socket(socket.AF_INET6))
-            tcp.bind(("::", 0))
-            ports.append(int(tcp.getsockname()[1]))
-        return ports
-
-
 @contextlib.contextmanager
 def bridge_process(directory: Path) -> Iterator[tuple[str, psutil.Process]]:
     """A focus and one bridge on loopback: the focus's URL, and the bridge's process."""
-    from focus.tokens import mint_token
-    from web.certificate import CERTIFICATE_FILE
-
-    https, http, focus_ops, media, relay, ops = free_ports(6)
-    octomesh = [sys.executable, "-m", "octomesh"]
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(directory / "log", "wb"))
-
-        def start(*arguments: str, environment: dict[str, str] | None = None) -> psutil.Process:
-            process = subprocess.Popen(
-                [*octomesh, *arguments],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **(environment or {})},
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            return psutil.Process(process.pid)
-
-        start(
-            *("focus", "--state-dir", str(directory / "focus")),
-            *("--https-port", str(https), "--http-port", str(http)),
-            *("--ops-port", str(focus_ops)),
-        )
-        _wait_for_health(focus_ops, directory)
-        bridge = start(
-            *("region", "--region", "here", "--state-dir", str(directory / "bridge")),
-            *("--focus-url", f"https://localhost:{https}"),
-            *("--focus-ca", str(directory / "focus" / CERTIFICATE_FILE)),
-            *("--media-port", str(media), "--relay-port", str(relay)),
-            *("--ops-port", str(ops), "--allow-loopback"),
-            environment={"OCTOMESH_REGION_TOKEN": mint_token(directory / "focus", "here", 60)},
-        )
-        _wait_for_health(ops, directory)
-        yield f"http://localhost:{http}", bridge
-
-
-def _wait_for_health(port: int, directory: Path) -> None:
-    import httpx
-
-    end = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < end:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
-                return
-        time.sleep(0.05)
-    raise click.ClickException(
-        "a process did not become ready:\n" + (directory / "log").read_text()[-2_000:]
-    )
+    with mesh_process(directory) as (url, (pid,)):
+        yield url, psutil.Process(pid)
 
 
 async def measure_bridge(work: Work, url: str, bridge: psutil.Process, room: str) -> Cost:
     certificate = LoadCertificate()
     async with trio.open_nursery() as nursery:
         publisher: Connection = await nursery.start(
-            Client(certificate, Wish(camera=True)).run, url, room, "publisher"
+            Client(certificate, Wish(camera=1)).run, url, room, "publisher"
         )
         receivers: list[Connection] = []
         for index in range(work.receivers):

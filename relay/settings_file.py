@@ -17,6 +17,7 @@ class Kind(Enum):
 
     TEXT = "a text in quotes"
     NUMBER = "a whole number"
+    SHARE = "a number"
     COUNT = 'a whole number or "auto"'
     SWITCH = "true or false"
     TEXTS = "a list of texts in quotes"
@@ -61,6 +62,8 @@ def _is_of(kind: Kind, value: object) -> bool:
             return isinstance(value, str)
         case Kind.NUMBER:
             return isinstance(value, int) and not isinstance(value, bool)
+        case Kind.SHARE:
+            return isinstance(value, float) or _is_of(Kind.NUMBER, value)
         case Kind.COUNT:
             return value == "auto" or _is_of(Kind.NUMBER, value)
         case Kind.SWITCH:

@@ -50,7 +50,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return settings
 
 
-@pytest.mark.parametrize("command", [(), ("up",), ("focus",), ("region",), ("matrix",), ("token",)])
+@pytest.mark.parametrize(
+    "command", [(), ("up",), ("focus",), ("region",), ("matrix",), ("plan",), ("token",)]
+)
 def test_every_command_explains_itself(run: Run, command: tuple[str, ...]) -> None:
     code, out, _ = run(*command, "--help")
     assert code == 0
@@ -64,7 +66,7 @@ def test_no_command_is_described_by_half_a_sentence(
     _, out, _ = run("--help")
     _, _, commands = out.partition("Commands:\n")
     described = [line.strip() for line in commands.splitlines() if line.strip()]
-    assert len(described) == 5
+    assert len(described) == 6
     for line in described:
         assert line.endswith(".")
         assert not line.endswith("...")

@@ -18,7 +18,7 @@ ALLOWED = {
     "focus": {"focus", "relay"},
     "web": {"web", "focus", "relay"},
 }
-COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_up", "octomesh_workers")
+COMMAND_LINE = ("octomesh", "octomesh_matrix", "octomesh_plan", "octomesh_up", "octomesh_workers")
 OURS = {*ALLOWED, *COMMAND_LINE, "benchmarks", "tests"}
 
 CORES = [
@@ -34,6 +34,8 @@ CORES = [
     *("focus/conference.py", "focus/core.py", "focus/events.py", "focus/notices.py"),
     *("focus/offers.py", "focus/placement.py", "focus/registry.py", "focus/routes.py"),
     *("focus/state.py", "focus/turn.py", "web/messages.py", "web/settings.py"),
+    *("benchmarks/offices.py", "benchmarks/plan.py", "benchmarks/rates.py"),
+    "benchmarks/traffic.py",
 ]
 WORLD = {
     *("trio", "trio_websocket", "asyncio", "threading", "socket", "select", "subprocess"),
@@ -66,6 +68,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_the_command_lines_other_files_leave_knowing_all_rooms_to_the_first() -> None:
     assert set(imported(HOUSE / "octomesh_up.py")) & OURS <= {"relay", "focus", "web"}
     assert set(imported(HOUSE / "octomesh_matrix.py")) & OURS <= {"relay"}
+    assert set(imported(HOUSE / "octomesh_plan.py")) & OURS <= {"relay", "benchmarks"}
     assert set(imported(HOUSE / "octomesh_workers.py")) & OURS <= {"relay", "region"}
 
 
@@ -75,36 +78,40 @@ def test_a_core_is_sans_io(core: str) -> None:
     assert not foreign, f"{core} is a core and imports {', '.join(sorted(foreign))}"
 
 
-def test_only_the_kernel_is_not_python() -> None:
+def test_only_the_kernel_and_the_loads_engine_are_not_python() -> None:
     compiled = {
         path.parent.relative_to(HOUSE).as_posix()
-        for room in ALLOWED
+        for room in (*ALLOWED, "benchmarks")
         for suffix in ("pyx", "pxd", "h")
         for path in (HOUSE / room).rglob(f"*.{suffix}")
     }
-    assert compiled <= {"region/kernel"}
+    assert compiled == {"region/kernel", "benchmarks/load"}
 
 
 @pytest.mark.filterwarnings("ignore:.*absent from the `packages`")
-def test_what_the_kernel_is_compiled_by_way_of_is_not_installed(
+def test_what_is_compiled_by_way_of_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A copy, with C that Cython made: the build's own list of files, without compiling.
     shutil.copy(HOUSE / "pyproject.toml", tmp_path)
     for name in ("README.md", "LICENSE", *(f"{module}.py" for module in COMMAND_LINE)):
         shutil.copy(HOUSE / name, tmp_path)
-    for room in ALLOWED:
+    for room in (*ALLOWED, "benchmarks"):
         ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
         shutil.copytree(HOUSE / room, tmp_path / room, ignore=ignored)
-    (tmp_path / "region/kernel/pump.c").touch()
+    for made in ("region/kernel/pump.c", "benchmarks/load/engine.c"):
+        (tmp_path / made).touch()
     monkeypatch.chdir(tmp_path)
-    kernel = Extension("region.kernel.pump", ["region/kernel/pump.c"])
-    distribution = Distribution({"script_name": "setup.py", "ext_modules": [kernel]})
+    compiled = [
+        Extension("region.kernel.pump", ["region/kernel/pump.c"]),
+        Extension("benchmarks.load.engine", ["benchmarks/load/engine.c"]),
+    ]
+    distribution = Distribution({"script_name": "setup.py", "ext_modules": compiled})
     distribution.parse_config_files(["pyproject.toml"])
     build = distribution.get_command_obj("build_py")
     build.ensure_finalized()
     installed = {Path(name).name for *_, names in build.data_files for name in names}
-    assert "pump.pyi" in installed
+    assert {"pump.pyi", "engine.pyi"} <= installed
     assert not [name for name in installed if name.endswith(".c")]
 
 

@@ -27,9 +27,9 @@ QUIET_S = 0.3
 STORM_S = 1.0
 ASKED_EACH_S = 0.2
 """A sender is asked for a keyframe at most this often."""
-SENDER = Wish(camera=True)
+SENDER = Wish(camera=1)
 VIEWER = Wish(video_slots=2)
-EVERYTHING = Wish(camera=True, video_slots=1, as_browsers=True)
+EVERYTHING = Wish(camera=3, video_slots=1, as_browsers=True)
 NACKED = 10_000
 NACKS_A_PACKET = 500
 MOST_AT_ONCE = 128

@@ -20,7 +20,7 @@ async def test_bridges_with_people_and_trunks_in_use_stop_in_time(
     regions = (FRANKFURT, SINGAPORE)
     # In a thread of its own, for what does not stop would keep the test from ending, too.
     with standing(lambda: running(tmp_path, *regions), stop_s=STOP_S) as mesh:
-        sender = await nursery.start(stay, mesh, FRANKFURT, Wish(camera=True))
+        sender = await nursery.start(stay, mesh, FRANKFURT, Wish(camera=1))
         viewers = [await nursery.start(stay, mesh, each, Wish(video_slots=1)) for each in regions]
         await until_shown(sender, *viewers)
     nursery.cancel_scope.cancel()

@@ -7,7 +7,7 @@ from tests.interop.mesh import FRANKFURT, SINGAPORE, Mesh, until
 COUNT = 50
 QUIET_S = 0.5
 """More than the interval at which a bridge asks again."""
-SENDER = Wish(camera=True)
+SENDER = Wish(camera=1)
 VIEWER = Wish(video_slots=1)
 LISTENER = Wish(audio_slots=1)
 

@@ -11,6 +11,7 @@ from relay.settings_file import Kind, parse_settings
 
 TABLES = {
     "up": {"https_port": Kind.NUMBER, "regions": Kind.TEXT},
+    "plan": {"headroom": Kind.SHARE},
     "region": {
         "advertise": Kind.TEXTS,
         "allow_loopback": Kind.SWITCH,
@@ -42,9 +43,17 @@ def test_a_count_is_a_number_or_automatic(written: str, count: object) -> None:
     }
 
 
+@pytest.mark.parametrize("written", ["0.25", "0"])
+def test_a_share_is_any_number(written: str) -> None:
+    settings = parse_settings(f"[plan]\nheadroom = {written}", TABLES)
+    assert settings == {"plan": {"headroom": float(written)}}
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ('[plan]\nheadroom = "0.3"', r"^\[plan\] headroom is a number, not '0.3'$"),
+        ("[plan]\nheadroom = true", r"is a number, not True$"),
         ("[up]\nhttps_prot = 1", r"^\[up\] has no https_prot; did you mean https-port\?$"),
         ("[up]\nzzz = 1", r"^\[up\] has no zzz; there are https-port, regions$"),
         ('[region]\ntoken = "x"', r"has no token; did you mean token-file\?$"),

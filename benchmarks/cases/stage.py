@@ -1,0 +1,123 @@
+"""Where cases play: a network of their own, bridges in it, and one process's load upon them."""
+
+import contextlib
+import statistics
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from benchmarks.cpu import cpu_ns
+from benchmarks.load.description import Wish
+from benchmarks.load.traffic import Manners, Traffic
+from benchmarks.peers import Bridge, Member, Peer
+from benchmarks.peers.namespace import private_network
+
+JOINS_AT_A_TIME = 8
+SETTLE_S = 1.0
+"""From the last change until something is measured."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What happened while a bridge worked for so many seconds."""
+
+    seconds: float
+    cpu_ns: int
+    """Of all threads of all its processes."""
+    packets: int
+    """That its receivers got."""
+    given_up: int
+    """That never came."""
+
+    @property
+    def us_per_packet(self) -> float:
+        return self.cpu_ns / 1e3 / max(1, self.packets)
+
+    @property
+    def packets_per_s(self) -> float:
+        return self.packets / self.seconds
+
+    @property
+    def cores(self) -> float:
+        return self.cpu_ns / 1e9 / self.seconds
+
+    @property
+    def lost(self) -> float:
+        return self.given_up / max(1, self.packets + self.given_up)
+
+
+@contextlib.contextmanager
+def started(peers: Sequence[Peer]) -> Iterator[tuple[Bridge, ...]]:
+    """Their servers, all in one network of their own, until the context ends."""
+    with contextlib.ExitStack() as until_the_end:
+        directory = Path(
+            until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="octomesh-bench-"))
+        )
+        places = until_the_end.enter_context(private_network())
+        bridges = []
+        for number, (peer, place) in enumerate(zip(peers, places, strict=False)):
+            files = directory / str(number)
+            files.mkdir()
+            bridges.append(until_the_end.enter_context(peer.start(files, place)))
+        yield tuple(bridges)
+
+
+@contextlib.asynccontextmanager
+async def loaded(manners: Manners | None = None) -> AsyncIterator[tuple[Traffic, trio.Nursery]]:
+    """An engine that runs, and a nursery for those whose media it moves."""
+    async with trio.open_nursery() as outer:
+        traffic = Traffic(manners)
+        await outer.start(traffic.run)
+        async with trio.open_nursery() as members:
+            yield traffic, members
+            members.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
+
+
+async def join_all(
+    bridge: Bridge,
+    traffic: Traffic,
+    nursery: trio.Nursery,
+    wishes: Iterable[tuple[str, Wish]],
+) -> list[Member]:
+    """Everybody, each in a room; in their order."""
+    wanted = list(wishes)
+    members: dict[int, Member] = {}
+    limit = trio.CapacityLimiter(JOINS_AT_A_TIME)
+
+    async def join(number: int, room: str, wish: Wish) -> None:
+        async with limit:
+            members[number] = await nursery.start(
+                bridge.join, traffic, room, f"person {number}", wish
+            )
+
+    async with trio.open_nursery() as joining:
+        for number, (room, wish) in enumerate(wanted):
+            joining.start_soon(join, number, room, wish)
+    return [members[number] for number in range(len(wanted))]
+
+
+async def measured(
+    traffic: Traffic, pids: Sequence[int], seconds: float
+) -> Span:
+    """What the load gets and the processes use from now on."""
+    totals, began_s = traffic.engine.totals(), trio.current_time()
+    before_ns = sum(map(cpu_ns, pids))
+    await trio.sleep(seconds)
+    after, after_ns = traffic.engine.totals(), sum(map(cpu_ns, pids))
+    return Span(
+        seconds=trio.current_time() - began_s,
+        cpu_ns=after_ns - before_ns,
+        packets=after.packets - totals.packets,
+        given_up=after.given_up + after.missing - totals.given_up - totals.missing,
+    )
+
+
+def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Of medians."""
+    return statistics.median(ours) / statistics.median(theirs)

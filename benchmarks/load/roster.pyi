@@ -1,0 +1,207 @@
+"""The roster's types; the code is `roster.pyx`."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pylibsrtp import Session
+
+PAYLOAD_AUDIO: int
+PAYLOAD_VIDEO: int
+PAYLOAD_VIDEO_RTX: int
+"""RFC 4588."""
+
+BUCKET_BOUNDS_NS: tuple[int, ...]
+"""Where each bucket of delays begins; none is wider than a 32nd of that."""
+
+class StreamStats(NamedTuple):
+    """What has arrived of one stream so far."""
+
+    ssrc: int
+    kind: int
+    packets: int
+    """New ones, those included that were restored from retransmissions."""
+    bytes: int
+    missing: int
+    """Numbers that have not come, of the last 1,024."""
+    given_up: int
+    """Numbers that have not come and are older."""
+    reordered: int
+    """Packets that came by themselves behind a later one."""
+    recovered: int
+    """Packets that were missing and came by retransmission (RFC 4588)."""
+    duplicates: int
+    undecryptable: int
+    malformed: int
+    unmarked: int
+    """Decrypted, and not of this load."""
+    padding: int
+    """Packets of nothing but padding."""
+    picture_jumps: int
+    """VP8 picture ids that do not go on from the packet before, of those that follow each other."""
+    base_jumps: int
+    """TL0PICIDX likewise."""
+    keyframes: int
+    layer_packets: tuple[int, ...]
+    """Of those decrypted, by the layer that their sender marked: three."""
+    layer_bytes: tuple[int, ...]
+    csrc: int
+    """Of the packet that came last; 0 where there is none."""
+    sender: int
+    """Its sender's handle, by the mark of what was decrypted last."""
+    layer: int
+    jitter_ticks: int
+
+class ClientStats(NamedTuple):
+    """Of one client: what came that is of no stream, and what it said."""
+
+    datagrams: int
+    bytes: int
+    first_media_ns: int
+    """CLOCK_REALTIME; 0 until there was something."""
+    unexpected: int
+    """Media of payload types that nobody has agreed on."""
+    malformed: int
+    retransmissions: int
+    retransmission_bytes: int
+    padding: int
+    unneeded: int
+    """Retransmissions of what was not missing: padding that measures a path looks so, too."""
+    feedbacks: int
+    """Transport-wide feedback that it was sent."""
+    nacks_sent: int
+    """Packets asked for."""
+    plis_sent: int
+    consents: int
+    """Answers to its checks."""
+    rtcp_failed: int
+    refused: int
+    """ICMP has said that nobody listens there."""
+    unsent: int
+    """Packets that its socket did not take."""
+    round_trip_ns: int
+
+class SenderStats(NamedTuple):
+    """Of one stream that is sent."""
+
+    packets: int
+    bytes: int
+    frames: int
+    keyframes: int
+    keyframes_asked: int
+    nacked: int
+    retransmitted: int
+    skipped: int
+    """Frames that were half a second late and left out: the machine is overloaded."""
+
+class Totals(NamedTuple):
+    """Sums of all that, over all clients and those that are gone."""
+
+    packets: int
+    bytes: int
+    missing: int
+    given_up: int
+    reordered: int
+    recovered: int
+    duplicates: int
+    undecryptable: int
+    malformed: int
+    unmarked: int
+    padding: int
+    picture_jumps: int
+    base_jumps: int
+    retransmissions: int
+    unneeded: int
+    unexpected: int
+    sent_packets: int
+    sent_bytes: int
+    unsent: int
+    skipped: int
+    retransmitted: int
+    keyframes_asked: int
+
+class Roster:
+    """Clients, senders and scripts; from any thread. LocalProtocolError for unknown handles."""
+
+    def add_client(
+        self,
+        fd: int,
+        outbound: Session,
+        inbound: Session,
+        *,
+        payload_types: Mapping[int, int],
+        extensions: Mapping[int, int],
+        repairs: Mapping[int, int],
+        decrypt_one_in: int = 1,
+        feedback: bool = True,
+        reports: bool = True,
+        nacks: bool = True,
+        plis: bool = True,
+    ) -> int:
+        """A connected UDP socket, whose media is moved from now on; its handle.
+
+        The sessions belong to the engine until `remove_client`, after which the socket may be
+        closed. `payload_types`: PAYLOAD_… by number; `extensions`: ids from 1 to 14 by
+        HeaderExtension; `repairs`: streams' SSRCs by those of their retransmissions.
+        `decrypt_one_in`: of so many packets of a stream one is decrypted and looked into, 0 for
+        none; order is checked of all. Without transport-wide numbers there is no feedback, and
+        without repairs nothing is asked for again. CapacityError.
+        """
+
+    def renumber(
+        self,
+        client: int,
+        *,
+        payload_types: Mapping[int, int],
+        extensions: Mapping[int, int],
+        repairs: Mapping[int, int],
+    ) -> None:
+        """A later description's numbers."""
+
+    def remove_client(self, client: int) -> None:
+        """Let go of its socket and its sessions; what was counted stays in `totals`."""
+
+    def add_sender(
+        self,
+        client: int,
+        *,
+        kind: int,
+        ssrc: int,
+        payload_type: int,
+        layer: int = 0,
+        rtx_ssrc: int = 0,
+        rtx_payload_type: int = -1,
+        mid: bytes = b"",
+        rid: bytes = b"",
+    ) -> int:
+        """A stream that the client sends, once it is active and has a script; its handle.
+
+        MID and RID go with its packets until the bridge has reported on it. CapacityError.
+        """
+
+    def add_script(
+        self,
+        frames: Sequence[tuple[int, int, int, bool, int]],
+        *,
+        cycle_us: int,
+        keyframe_bytes: int = 0,
+        packet_bytes: int,
+    ) -> int:
+        """What senders play again and again; its handle, for as long as the engine lives.
+
+        A frame: when in the cycle (µs, ascending), bytes, temporal layer, whether it is a
+        keyframe, audio level (RFC 6464). `keyframe_bytes`: of a keyframe that the bridge asks for,
+        0 for as many as the frame has whose turn it is. `packet_bytes`: at most so much of a frame
+        in a packet, up to 1,400. CapacityError.
+        """
+
+    def streams(self, client: int) -> list[StreamStats]:
+        """What it has received so far, by stream."""
+
+    def client_stats(self, client: int) -> ClientStats: ...
+    def sender_stats(self, sender: int) -> SenderStats: ...
+    def totals(self) -> Totals: ...
+    def delays(self) -> tuple[list[int], list[int]]:
+        """How many packets of sound, and of pictures, came with which delay, by bucket.
+
+        From the mark's writing, just before encryption, to the receiving system's own timestamp.
+        """
