@@ -196,23 +196,26 @@ cdef class Outbox(Tables):
         self.out_at = 0
 
     cdef void _refused(self, int message) noexcept nogil:
-        """It has no route, say, and is lost; a message of several is not what the path takes."""
+        """It has no route, say, and is lost; or the path takes no messages of several packets."""
         cdef msghdr *header = &self.out_message[message].msg_hdr
         cdef Transport *transport = self.out_egress[self.out_first[message]].transport
         cdef int i, first = self.out_first[message], count = <int>header.msg_iovlen
+        cdef bint ungrouped = False
         if count == 1:
             self.counter[DROPPED_SEND] += 1
             return
-        transport.ungrouped = True
-        self.counter[UNGROUPED] += 1
         for i in range(first, first + count):
             if sendto(
                 self.fd, self.out_vector[i].iov_base, self.out_vector[i].iov_len, MSG_DONTWAIT,
                 <sockaddr *>&transport.to, transport.to_length,
             ) >= 0:
+                ungrouped = True
                 self._left(i, 1)
             else:
                 self.counter[DROPPED_SEND] += 1
+        if ungrouped:  # what goes by itself and not together
+            transport.ungrouped = True
+            self.counter[UNGROUPED] += 1
 
     cdef inline void _left(self, int first, int count) noexcept nogil:
         """Count packets that are on their way."""

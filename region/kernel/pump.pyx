@@ -462,7 +462,7 @@ cdef class Pump(Prober):
                     transport.path, data + at + 12, size - 12, now_ns
                 ):
                     self.counter[DROPPED_FEEDBACK_MALFORMED] += 1
-            else:
+            elif data[at + 1] != 201 or data[at] & 0x1F:  # an empty receiver report leads a compound
                 nothing_else = False
             at += size
         return nothing_else and at == length
