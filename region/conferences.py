@@ -52,7 +52,7 @@ from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
 TICK_S = 0.1
-"""How often paths' reports are read and awaited keyframes looked for."""
+"""How often RTCP and paths' reports are read and awaited keyframes looked for."""
 LOOK_S = 0.2
 """How often speakers are ranked, and what arrives is measured."""
 REPORT_S = 1.0
@@ -87,6 +87,7 @@ class Conferences:
         self._sides: dict[BridgeId, TrunkSide] = {}
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
         self._relief = Relief()
+        self._busy = False
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
         self._unconfirmed_s: dict[ConferenceId, float] = {}
@@ -112,7 +113,7 @@ class Conferences:
                 nursery.start_soon(self._report_each_second)
                 looked_s = monotonic()
                 while True:
-                    await trio.sleep(TICK_S)
+                    await trio.sleep(TICK_S if self._busy else LOOK_S)
                     now = monotonic()
                     self._tick(now)
                     if now - looked_s >= LOOK_S:
@@ -326,8 +327,10 @@ class Conferences:
             log.warning("overloaded" if self._relief.small else "overload-over")
             for forwarder in self._forwarders.values():
                 forwarder.relieve(self._relief.small, now)
+        self._demux.dispatch()
         reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
+        self._busy = bool(reports or awaiting)
         for forwarder in self._forwarders.values():
             forwarder.on_tick(now, reports, awaiting)
 

@@ -68,8 +68,12 @@ class Demux:
         """Dispatch until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._pump.wake_fd)
-            for datagram in self._pump.drain():
-                self._dispatch(datagram)
+            self.dispatch()
+
+    def dispatch(self) -> None:
+        """Hand out what has arrived by now, reports too, for which nobody is woken."""
+        for datagram in self._pump.drain():
+            self._dispatch(datagram)
 
     def _dispatch(self, datagram: Datagram) -> None:
         if datagram.kind == STUN:

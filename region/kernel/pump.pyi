@@ -33,7 +33,10 @@ class Pump(Prober):
 
     @property
     def wake_fd(self) -> int:
-        """An eventfd that is readable while `drain` has something."""
+        """An eventfd that is readable when `drain` has something that should not wait.
+
+        Reports (RTCP SR, RR, SDES) can: they come with the next `drain`, whenever that is.
+        """
 
     def run(self) -> None:
         """Pump until `stop`; never holds the GIL. OSError when the socket breaks."""

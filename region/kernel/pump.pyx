@@ -64,6 +64,10 @@ cdef enum:
     FEEDBACK_TICK_MS = 50
     PROBE_TICK_MS = 1
 
+    SAID_NOTHING = 0
+    SAID_REPORTS = 1  # RFC 3550's: they can wait
+    SAID_URGENT = 2
+
     CRYPT_LINES = 9  # of cache, of a key
 
     SRTP_AUTH_FAIL = 7
@@ -325,12 +329,12 @@ cdef class Pump(Prober):
                 self.transports[transport], address, now_ns, data, length
             ):
                 return
-            self._queue(KIND_STUN, transport, address, now_ns, data, length)
+            self._queue(KIND_STUN, transport, address, now_ns, data, length, True)
         elif 20 <= data[0] < 64 or 128 <= data[0] < 192:
             if transport == NONE:
                 self.counter[DROPPED_UNKNOWN_ADDRESS] += 1
             elif data[0] < 64:
-                self._queue(KIND_DTLS, transport, address, now_ns, data, length)
+                self._queue(KIND_DTLS, transport, address, now_ns, data, length, True)
             elif 192 <= data[1] < 224:  # RFC 5761 section 4
                 self._receive_rtcp(transport, address, now_ns, data, length)
             else:
@@ -358,13 +362,14 @@ cdef class Pump(Prober):
 
     cdef void _queue(
         self, int kind, uint32_t transport, const uint8_t *address, int64_t now_ns,
-        const uint8_t *data, int length,
+        const uint8_t *data, int length, bint urgent,
     ) noexcept nogil:
+        """For Python, which is woken for what is urgent and looks for the rest when it is awake."""
         if push(
             &self.unknown if transport == NONE else &self.known,
             kind, transport, address, now_ns, data, length,
         ):
-            self.queued = True
+            self.queued |= urgent
         else:
             self.counter[DROPPED_QUEUE_FULL] += 1
 
@@ -423,7 +428,7 @@ cdef class Pump(Prober):
     ) noexcept nogil:
         cdef Transport *transport = self.transports[handle]
         cdef uint32_t ssrc = load32(data + 4)
-        cdef int i, wire_length = length
+        cdef int i, said, wire_length = length
         if transport.srtp_in == NULL:
             self.counter[DROPPED_NO_KEYS] += 1
             return
@@ -443,29 +448,32 @@ cdef class Pump(Prober):
         transport.last_ns = now_ns
         transport.packets_in += 1
         transport.bytes_in += wire_length
-        if transport.path == NULL or not self._take_feedback(transport, now_ns, data, length):
-            self._queue(KIND_RTCP, handle, address, now_ns, data, length)
+        said = self._hear(transport, now_ns, data, length)
+        if said != SAID_NOTHING:
+            self._queue(KIND_RTCP, handle, address, now_ns, data, length, said == SAID_URGENT)
 
-    cdef bint _take_feedback(
+    cdef int _hear(
         self, Transport *transport, int64_t now_ns, const uint8_t *data, int length
     ) noexcept nogil:
-        """Whether the compound is transport-wide feedback and nothing that Python need see."""
-        cdef int at = 0, size
-        cdef bint nothing_else = True
+        """Take transport-wide feedback out of a compound; what Python has to do with the rest."""
+        cdef int at = 0, size, said = SAID_NOTHING
         while at + 4 <= length:
             size = 4 + 4 * load16(data + at + 2)
             if data[at] >> 6 != 2 or at + size > length:
-                return False
+                return SAID_URGENT
             # RFC 4585 section 6.1: RTPFB, FMT 15; both SSRCs, then what it says.
-            if data[at + 1] == 205 and data[at] & 0x1F == 15:
+            if data[at + 1] == 205 and data[at] & 0x1F == 15 and transport.path != NULL:
                 if size < 20 or not path_feedback(
                     transport.path, data + at + 12, size - 12, now_ns
                 ):
                     self.counter[DROPPED_FEEDBACK_MALFORMED] += 1
-            elif data[at + 1] != 201 or data[at] & 0x1F:  # an empty receiver report leads a compound
-                nothing_else = False
+            elif data[at + 1] > 202 or data[at + 1] < 200:
+                said = SAID_URGENT
+            # An empty receiver report leads a compound, and says nothing by itself.
+            elif said == SAID_NOTHING and (data[at + 1] != 201 or data[at] & 0x1F):
+                said = SAID_REPORTS
             at += size
-        return nothing_else and at == length
+        return said if at == length else SAID_URGENT
 
     cdef void _receive_media(
         self, uint32_t handle, int64_t now_ns, uint8_t *data, int length,

@@ -16,7 +16,9 @@ from tests.region.rig import DEADLINE_S, Peer, Rig, running
 T = TypeVar("T")
 
 DTLS_DATAGRAM = bytes([22, 0xFE, 0xFD]) + bytes(10)
-RTCP_PACKET = struct.pack("!BBHI", 0x80, 201, 1, 4711)
+RTCP_PACKET = struct.pack("!BBHII", 0x81, 206, 2, 9, 7)
+"""A PLI, which should not wait."""
+REPORT = struct.pack("!BBHI", 0x80, 202, 1, 9)
 PASSWORD = b"p" * 22
 
 
@@ -162,6 +164,19 @@ async def test_dtls_and_decrypted_rtcp_go_to_the_transport_of_their_address(
         (RTCP, RTCP_PACKET),
     ]
     assert anna == []
+
+
+async def test_reports_wake_nobody_and_come_with_the_next_look(demux: Demux, rig: Rig) -> None:
+    came: list[Datagram] = []
+    peer = rig.peer()
+    demux.claim_transport(peer.transport, came.append)
+    peer.send_raw(peer.outbound.protect_rtcp(REPORT))
+    rig.wait_for_datagrams(1)
+    with trio.move_on_after(0.1):
+        await until(lambda: came != [])
+    assert came == []
+    demux.dispatch()
+    assert [each.data for each in came] == [REPORT]
 
 
 async def test_a_released_transports_datagrams_are_dropped_by_their_kind(
