@@ -1,4 +1,4 @@
-"""What a bridge does when more arrives than it can carry: every picture small, until it can again. Pure.
+"""What a bridge does when more arrives than it can carry: small pictures, until it can again. Pure.
 
 The kernel leaves out layers at once (`kernel/pressure.pxd`); this has their senders stop.
 """

@@ -68,7 +68,7 @@ class Viewer:
         *,
         small: bool,
     ) -> None:
-        """Decide anew at which layer each picture is shown; `small`: none larger than it must be."""
+        """Decide anew at which layer each picture is shown; `small`: no larger than it must be."""
         requests = [
             Request(
                 source=picture.source,

@@ -92,9 +92,7 @@ async def compare(
     return [Cost(peer=name, spans=tuple(each)) for name, each in spans.items()]
 
 
-async def _audience(
-    work: Work, bridge: Bridge, traffic: Traffic, nursery: trio.Nursery
-) -> Member:
+async def _audience(work: Work, bridge: Bridge, traffic: Traffic, nursery: trio.Nursery) -> Member:
     publishes = Wish(camera=1, as_browsers=work.as_browsers)
     receives = Wish(video_slots=1, as_browsers=work.as_browsers)
     (sender,) = await join_all(bridge, traffic, nursery, [("cost", publishes)])

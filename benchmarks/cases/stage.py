@@ -102,9 +102,7 @@ async def join_all(
     return [members[number] for number in range(len(wanted))]
 
 
-async def measured(
-    traffic: Traffic, pids: Sequence[int], seconds: float
-) -> Span:
+async def measured(traffic: Traffic, pids: Sequence[int], seconds: float) -> Span:
     """What the load gets and the processes use from now on."""
     totals, began_s = traffic.engine.totals(), trio.current_time()
     before_ns = sum(map(cpu_ns, pids))

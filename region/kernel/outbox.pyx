@@ -20,7 +20,8 @@ from region.kernel.transports cimport *
 from region.kernel.wire cimport store16
 
 cdef enum:
-    TAG_BYTES = 16  # that SRTP adds to a media packet: AES-GCM's tag (RFC 7714)
+    TAG_BYTES = 16  # that SRTP adds to a media packet: AES-GCM's tag (RFC 7714), or fewer
+    MOST_GROUPED = 65_000  # bytes of one message: Linux makes one datagram of it first
 
 
 cdef srtp_function libsrtp(str name) except NULL:
@@ -109,6 +110,8 @@ cdef class Outbox(Tables):
         if count == 1 or egress.transport.connection or egress.transport.ungrouped:
             return 1
         for i in range(1, count):
+            if (i + 1) * (max(size[0], parcel[i].length) + TAG_BYTES) > MOST_GROUPED:
+                return i
             # All before this one get the size of the largest; this one may be shorter, as the last.
             if max(size[0], parcel[i].length) - least > min(MOST_PADDING, 0xFF - padding):
                 return i

@@ -1,5 +1,7 @@
 """When a bridge that cannot keep up asks for small pictures only, and when no longer."""
 
+from itertools import pairwise
+
 from region.relief import LIFTED_AFTER_S, MOST_S, SMALL_FROM, SOON_S, Relief
 
 NOW = 1_000.0
@@ -45,7 +47,7 @@ def test_what_comes_back_soon_lasts_twice_as_long_up_to_a_limit() -> None:
         lasted_s.append(lifted_after_s(relief, now))
         now += lasted_s[-1] + SOON_S / 2
     assert LIFTED_AFTER_S <= lasted_s[0] < LIFTED_AFTER_S + 0.2
-    assert all(later > earlier for earlier, later in zip(lasted_s[:4], lasted_s[1:5], strict=True))
+    assert all(later > earlier for earlier, later in pairwise(lasted_s[:5]))
     assert MOST_S <= lasted_s[-1] < MOST_S + 0.2
 
 
