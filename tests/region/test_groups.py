@@ -321,3 +321,17 @@ def test_numbers_follow_the_order_of_leaving_and_sizes_include_padding(rig: Rig)
 def feedback(fci: bytes) -> bytes:
     """RFC 4585 §6.1: RTPFB with format 15."""
     return struct.pack("!BBHII", 0x8F, 205, 2 + len(fci) // 4, 1, 2) + fci
+
+
+def test_what_must_not_leave_takes_no_number(rig: Rig) -> None:
+    camera = Camera(rig)
+    numbers = {NUMBER_ID: HeaderExtension.TRANSPORT_SEQUENCE.value}
+    viewer = whole_viewer(rig, camera, extensions=numbers)
+    arrive(rig, ((camera, packet) for packet in camera.frame([20])))
+    viewer.received(1)
+    # Another slot of the same SSRC would send numbers that are used.
+    Viewer(rig, viewer.peer, [camera])
+    for frame in (camera.frame([20] * 3, keyframe=True), camera.frame([20])):
+        arrive(rig, ((camera, packet) for packet in frame))
+        last = reference.parse_untrusted(viewer.received(len(frame))[-1][-1])
+    assert last.extensions == ((NUMBER_ID, struct.pack("!H", 4)),)
