@@ -66,7 +66,7 @@ def test_no_command_is_described_by_half_a_sentence(
     _, out, _ = run("--help")
     _, _, commands = out.partition("Commands:\n")
     described = [line.strip() for line in commands.splitlines() if line.strip()]
-    assert len(described) == 6
+    assert len(described) == 7
     for line in described:
         assert line.endswith(".")
         assert not line.endswith("...")
