@@ -3,18 +3,22 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError
 
 from benchmarks.load import media
+from benchmarks.load.media import Script
 from benchmarks.load.profiles import Profile, Watched
 from benchmarks.load.traffic import Traffic
 from benchmarks.peers import Bridge, Member, Picture
 from relay.errors import MalformedError, RemoteProtocolError
 from relay.ids import SourceKind
 
+VOICES = 16
+"""Different ones, each of a minute; people begin anywhere in theirs."""
 LOOK_S = 0.02
 """How often it is seen whose first packet has come; the time itself is the packet's own."""
 
@@ -39,6 +43,20 @@ class Person:
     watching: Sequence[Watched] = field(default_factory=list)
 
 
+@cache
+def _cameras() -> tuple[Script, ...]:
+    """The encodings of everybody's camera: the same ones, each person somewhere else in them."""
+    chance = Random(1)
+    return tuple(media.camera(layer, chance) for layer in range(3))
+
+
+@cache
+def _voices(talking: float) -> tuple[Script, ...]:
+    """Of people who speak so much."""
+    chance = Random(1)
+    return tuple(media.microphone(chance, talking=talking) for _ in range(VOICES))
+
+
 class Gathering:
     """One room's people; who makes it runs it."""
 
@@ -58,7 +76,7 @@ class Gathering:
         self._bridge, self._traffic, self._room = bridge, traffic, room
         self._interval_s = 1 / joins_per_s
         self._chance = Random(seed)
-        self._cameras = [media.camera(layer, self._chance) for layer in range(3)]
+        self._cameras = _cameras()
         self._settled = trio.Event()
         self._waiting = profile.people
 
@@ -122,9 +140,8 @@ class Gathering:
 
     def _send(self, person: Person, member: Member) -> None:
         for microphone in member.senders.get(SourceKind.MICROPHONE, ()):
-            talking = self.profile.talking(person.place)
-            script = media.microphone(self._chance, talking=talking)
-            self._traffic.play(microphone, script, self._chance)
+            voices = _voices(self.profile.talking(person.place))
+            self._traffic.play(microphone, self._chance.choice(voices), self._chance)
         phase_us = self._chance.randrange(self._cameras[0].cycle_us)
         encodings = member.senders.get(SourceKind.CAMERA, ())
         for layer, sender in enumerate(encodings):

@@ -143,8 +143,7 @@ class Outcome:
         for name, count in whole.faults.items():
             made.add_row(f"[red]{name}", f"[red]{count:,} packets")
         if whole.overloaded:
-            late = whole.counted.skipped + whole.counted.unsent
-            made.add_row("[red]not sent: this machine is too slow", f"[red]{late:,} times")
+            made.add_row(*(f"[red]{cell}" for cell in _overloaded(whole)))
         for why, count in self.failures.most_common():
             made.add_row(f"[red]{count} failed", f"[red]{why}")
         return made
@@ -159,6 +158,12 @@ class Outcome:
         if nothing := layers.share(asked, None):
             parts.append(f"nothing {nothing:.0%}")
         return ", ".join(parts)
+
+
+def _overloaded(figures: Figures) -> tuple[str, str]:
+    counted = figures.counted
+    late = f"{counted.skipped + counted.unsent:,} left out, {counted.overflowed:,} not read in time"
+    return "this machine is too slow for the load", late
 
 
 def line(figures: Figures, present: int) -> str:

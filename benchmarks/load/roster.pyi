@@ -58,6 +58,8 @@ class ClientStats(NamedTuple):
     bytes: int
     first_media_ns: int
     """CLOCK_REALTIME; 0 until there was something."""
+    overflowed: int
+    """Datagrams that came and found no room in its socket: the load's own loss, as of the last."""
     unexpected: int
     """Media of payload types that nobody has agreed on."""
     malformed: int
@@ -112,6 +114,7 @@ class Totals(NamedTuple):
     retransmissions: int
     unneeded: int
     unexpected: int
+    overflowed: int
     sent_packets: int
     sent_bytes: int
     unsent: int

@@ -62,6 +62,7 @@ class ClientStats(NamedTuple):
     datagrams: int
     bytes: int
     first_media_ns: int
+    overflowed: int
     unexpected: int
     malformed: int
     retransmissions: int
@@ -106,6 +107,7 @@ class Totals(NamedTuple):
     retransmissions: int
     unneeded: int
     unexpected: int
+    overflowed: int
     sent_packets: int
     sent_bytes: int
     unsent: int
@@ -171,6 +173,7 @@ cdef void add_client(Sums *sums, const Client *client) noexcept nogil:
     sums.retransmissions += client.retransmissions
     sums.unneeded += client.unneeded
     sums.unexpected += client.unexpected
+    sums.overflowed += client.overflowed
     sums.malformed += client.malformed
     sums.padding += client.padding
     sums.unsent += client.unsent
@@ -470,7 +473,7 @@ cdef class Roster:
         if of == NULL:
             raise LocalProtocolError(f"there is no client {client}")
         return ClientStats(
-            copy.datagrams, copy.bytes, copy.first_media_ns, copy.unexpected, copy.malformed,
+            copy.datagrams, copy.bytes, copy.first_media_ns, copy.overflowed, copy.unexpected, copy.malformed,
             copy.retransmissions, copy.retransmission_bytes, copy.padding, copy.unneeded,
             copy.feedbacks, copy.nacks_sent, copy.plis_sent, copy.consents, copy.rtcp_failed,
             copy.refused, copy.unsent, copy.round_trip_ns,
@@ -508,7 +511,7 @@ cdef class Roster:
             sums.packets, sums.bytes, sums.missing, sums.given_up, sums.reordered,
             sums.recovered, sums.duplicates, sums.undecryptable, sums.malformed, sums.unmarked,
             sums.padding, sums.picture_jumps, sums.base_jumps, sums.retransmissions,
-            sums.unneeded, sums.unexpected, sums.sent_packets, sums.sent_bytes, sums.unsent,
+            sums.unneeded, sums.unexpected, sums.overflowed, sums.sent_packets, sums.sent_bytes, sums.unsent,
             sums.skipped, sums.retransmitted, sums.keyframes_asked,
         )
 
