@@ -100,3 +100,7 @@ cdef struct Sums:
     uint64_t undecryptable, malformed, unmarked, padding, picture_jumps, base_jumps
     uint64_t retransmissions, unneeded, unexpected, overflowed
     uint64_t sent_packets, sent_bytes, unsent, skipped, retransmitted, keyframes_asked
+
+
+cdef inline bint is_playing(const Sender *sender) noexcept nogil:
+    return sender.active and sender.wanted and sender.script != NULL

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from benchmarks.load.counts import SenderStats, StreamStats
 from benchmarks.load.gathering import Gathering, Person
-from benchmarks.load.roster import SenderStats, StreamStats
 from benchmarks.load.streams import LAYERS, Layers, Rates, layers_got
 from benchmarks.load.traffic import Traffic
 from benchmarks.load.watch import Figures, Snapshot

@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.load.counts import BUCKET_BOUNDS_NS
 from benchmarks.load.measuring import Measured
-from benchmarks.load.roster import BUCKET_BOUNDS_NS
 from benchmarks.load.watch import Delays
 
 SIZE_IN = (8.0, 4.5)

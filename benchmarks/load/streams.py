@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO, SenderStats, StreamStats
+from benchmarks.load.counts import SenderStats, StreamStats
+from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO
 from benchmarks.load.watch import HEADERS_BYTES
 from benchmarks.rates import Rate, Stream
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.load.counts import BUCKET_BOUNDS_NS, Totals
 from benchmarks.load.engine import Engine
-from benchmarks.load.roster import BUCKET_BOUNDS_NS, Totals
 
 HEADERS_BYTES = 20 + 8
 """In front of an SRTP packet: IPv4 and UDP."""

@@ -7,18 +7,25 @@ is sent to its one address takes the way that loopback has, so a bridge on eithe
 import ctypes
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import trio
+from outcome import Outcome
 
 from benchmarks.peers import Place
 
 ADDRESS = "198.18.0.1"
 """RFC 2544: for benchmarks of network devices; nobody on the real internet has it."""
 
+WAIT_S = 10.0
+
+_IDLE = "Trio thread"
+"""What trio calls a thread that has nothing to do."""
 _CLONE_NEWNET = 0x40000000
 _OURS = Path("/proc/thread-self/ns/net")
 _LINKS = f"""\
@@ -35,7 +42,8 @@ def private_network() -> Iterator[Place]:
     """A new network, with loopback and one address, in which is what this thread opens and starts.
 
     Threads that it starts are there as well, and what is open goes on working afterwards; the
-    network ends with the last process and socket in it. click.ClickException without root.
+    network ends with the last process and socket in it. To be entered and left outside of trio, for
+    trio's idle threads come along. click.ClickException without root.
     """
     with _OURS.open() as home:
         try:
@@ -48,9 +56,33 @@ def private_network() -> Iterator[Place]:
             )
             if made.returncode != 0:
                 raise click.ClickException(f"no network namespace: {made.stderr.strip()}")
+            _bring_trios_threads_here()
             yield Place(address=ADDRESS, local_address=ADDRESS)
         finally:
             _call("setns", home.fileno(), _CLONE_NEWNET)
+            _bring_trios_threads_here()
+
+
+def _bring_trios_threads_here() -> None:
+    """Into this thread's network: trio keeps idle threads for whoever needs one next.
+
+    They start programs, and stay where the thread was that first needed them.
+    """
+    idle = [each for each in threading.enumerate() if each.name.startswith(_IDLE)]
+    # Each waits for the others, so that no thread is taken twice.
+    all_here = threading.Barrier(len(idle) + 1)
+    outcomes: list[Outcome[None]] = []
+    with _OURS.open() as here:
+
+        def come() -> None:
+            _call("setns", here.fileno(), _CLONE_NEWNET)
+            all_here.wait(WAIT_S)
+
+        for _ in idle:
+            trio.lowlevel.start_thread_soon(come, outcomes.append)
+        all_here.wait(WAIT_S)
+    for outcome in outcomes:
+        outcome.unwrap()
 
 
 def _call(name: str, *arguments: int) -> None:

@@ -11,8 +11,9 @@ from functools import partial
 import trio
 from pylibsrtp import Policy, Session
 
+from benchmarks.load.counts import StreamStats
 from benchmarks.load.engine import Engine
-from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO, PAYLOAD_VIDEO_RTX, StreamStats
+from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO, PAYLOAD_VIDEO_RTX
 from relay.payload import HeaderExtension
 
 OPUS, VP8, RTX = 111, 96, 97

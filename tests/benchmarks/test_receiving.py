@@ -4,7 +4,7 @@ import struct
 
 import trio
 
-from benchmarks.load.roster import BUCKET_BOUNDS_NS
+from benchmarks.load.counts import BUCKET_BOUNDS_NS
 from region.rtcp import Nack, Other, Pli, ReceiverReport, parse_compound_untrusted
 from tests.benchmarks.line import OPUS, RTX, RTX_SSRC, SSRC, Line, line, picture, rtp
 

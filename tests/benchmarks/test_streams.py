@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO, SenderStats, StreamStats
+from benchmarks.load.counts import SenderStats, StreamStats
+from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO
 from benchmarks.load.streams import Layers, Rates, layers_got
 from benchmarks.load.watch import HEADERS_BYTES
 from benchmarks.rates import Stream

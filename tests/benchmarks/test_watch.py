@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.load.roster import BUCKET_BOUNDS_NS, Totals
+from benchmarks.load.counts import BUCKET_BOUNDS_NS, Totals
 from benchmarks.load.watch import HEADERS_BYTES, Delays, Figures, Snapshot
 
 NOTHING = Totals(*(0 for _ in Totals._fields))
