@@ -59,7 +59,7 @@ cdef class Engine(Reporter):
     cdef mmsghdr in_message[BATCH_IN]
     cdef iovec in_vector[BATCH_IN]
     cdef uint8_t in_control[BATCH_IN * CONTROL_BYTES]
-    cdef int64_t cpu_ns, behind_ns
+    cdef int64_t cpu_ns
 
     def __cinit__(self, *, double sweep_ms=5):
         cdef int i
@@ -113,9 +113,10 @@ cdef class Engine(Reporter):
         """Make `run` return soon; may be called from any thread, more than once."""
         store_release(&self.stopping, 1)
 
-    def effort(self):
-        """CPU that the thread has used, and how late a sweep ever began, both in seconds."""
-        return self.cpu_ns / 1e9, self.behind_ns / 1e9
+    @property
+    def cpu_s(self):
+        """CPU that the thread has used so far."""
+        return self.cpu_ns / 1e9
 
     cdef void _loop(self) noexcept nogil:
         cdef int64_t now_ns = monotonic_ns(), sweep_ns = now_ns, next_ns
@@ -124,7 +125,6 @@ cdef class Engine(Reporter):
             fair_acquire(&self.lock)
             self._play_due(now_ns)
             if now_ns >= sweep_ns:
-                self.behind_ns = max(self.behind_ns, now_ns - sweep_ns)
                 sweep_ns = max(sweep_ns, now_ns - self.sweep_ns) + self.sweep_ns
                 self._sweep(now_ns)
                 self.cpu_ns = thread_cpu_ns()
@@ -174,7 +174,7 @@ cdef class Engine(Reporter):
                 return any
             any = True
             for i in range(received):
-                read_control(&self.in_message[i].msg_hdr, &at_ns, &segment)
+                read_control(&self.in_message[i].msg_hdr, &at_ns, &segment, &client.overflowed)
                 if at_ns == 0:
                     at_ns = wall_ns()
                 length = <int>self.in_message[i].msg_len

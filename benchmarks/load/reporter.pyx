@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from benchmarks.load.clock cimport ntp_of, wall_ns
 from benchmarks.load.entries cimport *
-from benchmarks.load.player cimport TRAILER_BYTES
+from benchmarks.load.packer cimport TRAILER_BYTES
 from benchmarks.load.receiver cimport Receiver
 from benchmarks.load.tally cimport REPORT_BLOCK_BYTES, Stream, write_block
 from region.kernel.arrivals cimport MAX_FEEDBACK_BYTES, write_feedback
