@@ -192,6 +192,7 @@ class Conferences:
             dtls=self._dtls,
             reach=self._reach,
             on_rtcp=self._on_client_rtcp,
+            on_moved=self._on_client_moved,
             dropped=self.dropped,
         )
 
@@ -288,6 +289,11 @@ class Conferences:
                         forwarder.rtcp.slot_keyframe(participant, entry.ssrc, received_s)
                 case _:
                     pass
+
+    def _on_client_moved(self, participant: Participant, now: float) -> None:
+        forwarder = self._forwarders.get(participant.conference)
+        if forwarder is not None:
+            forwarder.rtcp.all_slots_keyframe(participant, now)
 
     async def _serve(self, participant: Participant) -> None:
         """One participant's supervisor: its end is its own."""
