@@ -112,11 +112,11 @@ class Conferences:
                 while True:
                     await trio.sleep(TICK_S)
                     now = monotonic()
-                    self._tick(now)
                     if now - looked_s >= LOOK_S:
                         looked_s = now
                         for forwarder in list(self._forwarders.values()):
                             forwarder.look(now)
+                    self._tick(now)
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
@@ -144,9 +144,7 @@ class Conferences:
 
     def on_view(self, view: View) -> None:
         """A participant chooses its pictures."""
-        forwarder = self._forwarder(view.conference)
-        forwarder.views[view.participant] = view
-        self._replan(forwarder)
+        self._forwarder(view.conference).look_at(view)
 
     def on_allocate(self, allocate: Allocate) -> None:
         """Answer an offer; a participant's earlier transport ends."""
@@ -201,7 +199,7 @@ class Conferences:
         self._end(release.conference, release.participant)
         forwarder = self._forwarders.get(release.conference)
         if forwarder is not None:
-            forwarder.views.pop(release.participant, None)
+            forwarder.forget_view(release.participant)
             self._replan(forwarder)
 
     def _refuse(self, allocate: Allocate, reason: str) -> None:

@@ -17,6 +17,10 @@ from relay.errors import MalformedError
 
 TransactionId = bytes
 
+GATHER_S = 0.01
+"""RTCP that comes so soon behind other is left until then: to wake for each costs more than all
+that is done for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StunArrival:
@@ -68,8 +72,12 @@ class Demux:
         """Dispatch until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._pump.wake_fd)
-            for datagram in self._pump.drain():
-                self._dispatch(datagram)
+            while datagrams := self._pump.drain():
+                for datagram in datagrams:
+                    self._dispatch(datagram)
+                # A handshake has several flights, each of which would wait.
+                if all(datagram.kind == RTCP for datagram in datagrams):
+                    await trio.sleep(GATHER_S)
 
     def _dispatch(self, datagram: Datagram) -> None:
         if datagram.kind == STUN:

@@ -144,9 +144,12 @@ class RtcpRouter:
         return None if legs is None else legs.of_ssrc(ssrc)
 
 
+_OURS = build_compound(ReceiverReport(ssrc=OWN_SSRC))
+
+
 def _for_itself(*packets: RtcpPacket) -> bytes:
     """A compound that begins with the bridge's own SSRC, by which SRTCP knows its sender."""
-    return build_compound(ReceiverReport(ssrc=OWN_SSRC), *packets)
+    return _OURS + build_compound(*packets)
 
 
 def _plis(media_ssrcs: Iterable[Ssrc]) -> bytes:
