@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from region.allocation import WORTH_A_KEYFRAME, Request, allocate
+from region.allocation import WORTH_A_KEYFRAME, Rates, Request, allocate
 from region.downlink import Downlink
 from region.encodings import choose
 from region.feed import Feed
@@ -189,7 +189,9 @@ class Viewer:
         self._carried[egress] = wanted
 
 
-def _rates_bps(feed: Feed, codec: VideoCodec, *, small: bool) -> Mapping[Layer, int]:
+def _rates_bps(feed: Feed, codec: VideoCodec, *, small: bool) -> Rates:
     rates_bps = feed.rates_bps(codec)
+    if not small:
+        return rates_bps
     lowest = min((layer.spatial for layer in rates_bps), default=0)
-    return {layer: bps for layer, bps in rates_bps.items() if layer.spatial == lowest or not small}
+    return Rates({each: bps for each, bps in rates_bps.items() if each.spatial == lowest})
