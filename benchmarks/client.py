@@ -120,8 +120,13 @@ class Client:
             async with open_websocket_url(
                 signal_url, ssl_context=tls, max_message_size=MAX_MESSAGE_BYTES
             ) as self._signalling:
-                with trio.fail_after(ANSWER_TIMEOUT_S):
+                answer: str | None = None
+                with trio.move_on_after(ANSWER_TIMEOUT_S):
                     answer = await self._join(self._signalling, peer, room, name, region)
+                if answer is None:
+                    raise RemoteProtocolError(
+                        f"The focus did not answer within {ANSWER_TIMEOUT_S:g} s."
+                    )
                 await peer.accept(answer)
                 yield peer
         finally:

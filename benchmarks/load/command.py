@@ -2,16 +2,15 @@
 
 import json
 import ssl
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import click
 import trio
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks.capacity import CAPACITY_FILE
 from benchmarks.load.deployment import BridgeLoad, Deployment, means
@@ -19,6 +18,7 @@ from benchmarks.load.gathering import Gathering
 from benchmarks.load.measuring import measure
 from benchmarks.load.outcome import Outcome, line
 from benchmarks.load.profiles import ProfileName
+from benchmarks.load.telling import Tell, telling
 from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.load.watch import Figures, Snapshot
 from benchmarks.peers.octomesh import OctomeshBridge, OctomeshMember
@@ -27,11 +27,10 @@ from relay.errors import SettingsError
 SUMMARY_FILE = "summary.json"
 WARM_UP_S = 5
 """Bridges begin with low estimates of what a path carries."""
-SAY_EACH = 5
-"""Seconds between two lines where there is no terminal."""
 LOOKED_INTO = 2_000
 """Streams: of more, a share of the packets is decrypted."""
 STREAMS_EACH = 14
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +63,24 @@ class LoadSettings:
 def run(settings: LoadSettings) -> None:
     """Load the deployment, say how it went, and write it down.
 
-    SettingsError, one line, when nobody gets in.
+    SettingsError, one line, when nobody gets in; click.Abort when somebody interrupts it.
     """
     console = Console(highlight=False)
-    with _telling(console) as tell:
-        outcome = trio.run(_run, settings, tell)
+    outcome: Outcome | None = None
+    with telling(console) as tell:
+        try:
+            outcome = trio.run(_run, settings, tell)
+        except* KeyboardInterrupt:
+            pass  # everybody has left
+    if outcome is None:
+        raise click.Abort
     console.print(outcome.table())
     if settings.out is not None:
         for path in _write(outcome, settings.out, console):
             console.print(f"wrote {path}", soft_wrap=True)
 
 
-async def _run(settings: LoadSettings, tell: "Tell") -> Outcome:
+async def _run(settings: LoadSettings, tell: Tell) -> Outcome:
     deployment = Deployment(settings.url, settings.tls)
     has_ipv4 = await deployment.check(settings.region)
     one_in = -(-settings.people * STREAMS_EACH // LOOKED_INTO)
@@ -131,7 +136,7 @@ async def _gather(
     gathering: Gathering,
     traffic: Traffic,
     settings: LoadSettings,
-    tell: "Tell",
+    tell: Tell,
 ) -> None:
     """Everybody comes, and bridges learn what the paths carry."""
     tell.begin("joining", settings.people)
@@ -150,7 +155,7 @@ async def _gather(
         before = now
 
 
-async def _tell_of_joins(gathering: Gathering, tell: "Tell") -> None:
+async def _tell_of_joins(gathering: Gathering, tell: Tell) -> None:
     told = 0
     while True:
         await trio.sleep(0.2)
@@ -158,49 +163,6 @@ async def _tell_of_joins(gathering: Gathering, tell: "Tell") -> None:
         failed = f", {len(gathering.failed)} failed" if gathering.failed else ""
         tell.step(f"{len(gathering.present)} people{failed}", done - told)
         told = done
-
-
-class Tell:
-    """Where it stands: a bar in a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console, progress: Progress | None) -> None:
-        self._console, self._progress = console, progress
-        self._task: TaskID | None = None
-        self._what, self._steps = "", 0
-
-    def begin(self, what: str, steps: int) -> None:
-        """Something else begins, of so many steps."""
-        self._what, self._steps = what, 0
-        if self._progress is None:
-            self._console.print(what)
-            return
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(what, total=steps, figures="")
-
-    def step(self, figures: str, steps: int = 1) -> None:
-        """So much further, and these are the figures."""
-        before = self._steps
-        self._steps += steps
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, advance=steps, figures=figures)
-        elif self._steps // SAY_EACH > before // SAY_EACH:
-            self._console.print(f"  {self._what}, {self._steps}: {figures}", soft_wrap=True)
-
-
-@contextmanager
-def _telling(console: Console) -> Iterator[Tell]:
-    if not sys.stdout.isatty():
-        yield Tell(console, None)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield Tell(console, progress)
 
 
 def _write(outcome: Outcome, directory: Path, console: Console) -> Iterator[Path]:
@@ -215,4 +177,6 @@ def _write(outcome: Outcome, directory: Path, console: Console) -> Iterator[Path
     else:
         capacity.write(directory / CAPACITY_FILE)
         yield directory / CAPACITY_FILE
+        if urlsplit(outcome.url).hostname not in THIS_MACHINE:
+            console.print("  it names this machine; mend it where the bridges run on another")
     yield from plot(outcome.measured, directory)

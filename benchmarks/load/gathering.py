@@ -105,7 +105,7 @@ class Gathering:
                 nursery.start_soon(self._attend, person)
             await self._settled.wait()
             for person in self.present:
-                nursery.start_soon(self._watch, person)
+                nursery.start_soon(self._watch_all, person)
             task_status.started()
 
     async def _attend(self, person: Person) -> None:
@@ -151,6 +151,12 @@ class Gathering:
             for client in member.clients:
                 self._traffic.engine.pace(client, round(media.PACE * rate_bps))
 
+    async def _watch_all(self, person: Person) -> None:
+        try:
+            await self._watch(person)
+        except _FAILURES as error:
+            person.failure = _words(error)
+
     async def _watch(self, person: Person) -> None:
         """Those of whom they want to see that are there by now."""
         if person.member is None:
@@ -178,9 +184,8 @@ class Gathering:
                     person.first_packet_s = min(firsts_ns) / 1e9 - person.came_at_s
 
 
-def _words(group: BaseExceptionGroup[BaseException]) -> str:
-    """What the first error says."""
-    error: BaseException = group
+def _words(error: BaseException) -> str:
+    """What it says, or the first that is within."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ConnectionClosed | HandshakeError):

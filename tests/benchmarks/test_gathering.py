@@ -14,6 +14,7 @@ from relay.errors import RemoteProtocolError
 from relay.ids import SourceKind
 
 FULL = "The meeting is full."
+GONE = "The focus has closed its connection."
 
 
 class Guest:
@@ -24,8 +25,11 @@ class Guest:
         self.clients: tuple[int, ...] = ()
         self.senders: dict[SourceKind, Sequence[int]] = {}
         self.watching: list[tuple[int, int]] = []
+        self.gone = False
 
     async def watch(self, pictures: Sequence[Picture]) -> None:
+        if self.gone:
+            raise RemoteProtocolError(GONE)
         self.watching = [(each.member, each.layer) for each in pictures]
 
 
@@ -38,6 +42,8 @@ class Door:
         self.guests: list[Guest] = []
         self.came_s: list[float] = []
         self.dismissed = trio.Event()
+        self.last = 0
+        """With whom the first two stop answering."""
         self._room = room
 
     async def join(
@@ -56,8 +62,11 @@ class Door:
         guest = Guest(100 + len(self.guests))
         self.guests.append(guest)
         task_status.started(guest)
+        if len(self.guests) == self.last:
+            for each in self.guests[:2]:
+                each.gone = True
         await self.dismissed.wait()
-        raise RemoteProtocolError("The focus has closed its connection.")
+        raise RemoteProtocolError(GONE)
 
 
 async def gathered(nursery: trio.Nursery, door: Door, people: int, joins_per_s: float) -> Gathering:
@@ -102,6 +111,17 @@ async def test_who_is_not_let_in_says_why_and_the_others_stay(
     assert all(person.connected_s is None for person in gathering.failed)
 
 
+async def test_who_cannot_say_whom_they_watch_keeps_nobody_else_from_it(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    door = Door()
+    door.last = 4
+    gathering = await gathered(nursery, door, 4, joins_per_s=10)
+    await trio.testing.wait_all_tasks_blocked()
+    assert [person.failure for person in gathering.people] == [GONE, GONE, None, None]
+    assert [len(guest.watching) for guest in door.guests[2:]] == [3, 3]
+
+
 async def test_who_is_let_go_is_present_no_longer(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -110,6 +130,4 @@ async def test_who_is_let_go_is_present_no_longer(
     door.dismissed.set()
     await trio.testing.wait_all_tasks_blocked()
     assert gathering.present == []
-    assert {person.failure for person in gathering.failed} == {
-        "The focus has closed its connection."
-    }
+    assert {person.failure for person in gathering.failed} == {GONE}

@@ -1,6 +1,7 @@
 """Load as a whole: connections in an engine, people on a real bridge, and the command."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -21,7 +22,7 @@ from benchmarks.load.traffic import Carried, Manners, Traffic
 from benchmarks.peers.octomesh import REGION, OctomeshBridge, mesh_process
 from benchmarks.rates import Stream
 from relay.ids import SourceKind
-from tests.running import open_program
+from tests.running import open_program, running
 
 DEADLINE_S = 10.0
 COMMAND_S = 60.0
@@ -160,6 +161,19 @@ async def test_the_command_says_how_it_went_and_writes_it_down(url: str, tmp_pat
         assert capacity.profile == "meeting"
         assert capacity.packets_out_per_core_s > 0
         assert Stream.P180 in capacity.received
+
+
+async def test_an_interrupted_load_ends_at_once_and_without_many_words(
+    url: str, nursery: trio.Nursery
+) -> None:
+    people = ("--people", "2", "--seconds", "600")
+    async with running(nursery, "load", "--url", url, "--room", "short", *people) as load:
+        with trio.fail_after(COMMAND_S):
+            await load.until_says("measuring")
+        load.process.send_signal(signal.SIGINT)
+        assert await load.ended(within_s=DEADLINE_S) == 1
+    assert load.output.splitlines()[-1] == "Aborted!"
+    assert "Traceback" not in load.output
 
 
 async def test_voices_alone_are_measured_too(url: str) -> None:
