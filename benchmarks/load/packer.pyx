@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from benchmarks.load.clock cimport ntp_of, wall_ns
+from benchmarks.load.clock cimport ntp_of, ticks_of, wall_ns
 from benchmarks.load.counts cimport Counts
 from benchmarks.load.entries cimport *
 from benchmarks.load.mark cimport *
@@ -28,9 +28,9 @@ cdef srtp_function srtp_protect = libsrtp("srtp_protect")
 cdef srtp_function srtp_protect_rtcp = libsrtp("srtp_protect_rtcp")
 
 
-cdef inline uint32_t ticks_of(const Sender *sender, int64_t at_ns) noexcept nogil:
+cdef inline uint32_t timestamp_of(const Sender *sender, int64_t at_ns) noexcept nogil:
     cdef int64_t rate = AUDIO_CLOCK if sender.kind == AUDIO else VIDEO_CLOCK
-    return <uint32_t>(sender.timestamp_offset + at_ns // 1_000 * rate // 1_000_000)
+    return <uint32_t>(sender.timestamp_offset + ticks_of(at_ns, rate))
 
 
 cdef class Packer(Counts):
@@ -61,7 +61,7 @@ cdef class Packer(Counts):
         if last and sender.kind == VIDEO:
             out[1] |= 0x80
         store16(out + 2, sender.sequence)
-        store32(out + 4, ticks_of(sender, sender.frame_ns))
+        store32(out + 4, timestamp_of(sender, sender.frame_ns))
         store32(out + 8, sender.ssrc)
         at = self._write_header(client, sender, out, False)
         payload = out + at
@@ -236,7 +236,7 @@ cdef class Packer(Counts):
             store32(packet + 4, sender.ssrc)
             store32(packet + 8, <uint32_t>(ntp >> 32))
             store32(packet + 12, <uint32_t>ntp)
-            store32(packet + 16, ticks_of(sender, now_ns))
+            store32(packet + 16, timestamp_of(sender, now_ns))
             store32(packet + 20, <uint32_t>sender.packets)
             store32(packet + 24, <uint32_t>sender.octets)
             self._send_rtcp(client, packet, SENDER_REPORT_BYTES)

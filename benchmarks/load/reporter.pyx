@@ -47,7 +47,7 @@ cdef class Reporter(Receiver):
             size = 4 + 4 * load16(data + at + 2)
             if data[at] >> 6 != 2 or at + size > length:
                 client.malformed += 1
-                return True
+                break
             kind, count = data[at + 1], data[at] & 0x1F
             if kind == 200 and size >= 28:
                 self._note_report(client, data + at, now_ns)

@@ -177,6 +177,18 @@ async def test_a_retransmission_fills_the_gap() -> None:
         assert wire.engine.client_stats(wire.client).retransmissions == 2
 
 
+async def test_a_retransmission_that_overtakes_its_original_counts_in_its_place() -> None:
+    async with line() as wire:
+        await send_numbered(wire, 1)
+        await wire.counted(lambda it: it.packets == 1)
+        again = struct.pack("!H", 2) + picture(2, 2)
+        wire.send(rtp(500, again, ssrc=RTX_SSRC, payload_type=RTX))
+        await wire.counted(lambda it: it.packets == 2)
+        await send_numbered(wire, 2, 3)
+        stream = await wire.counted(lambda it: it.packets == 3)
+        assert (stream.recovered, stream.duplicates, stream.missing) == (1, 1, 0)
+
+
 async def test_sound_is_not_asked_for_again() -> None:
     async with line() as wire:
         for sequence in (1, 3):
