@@ -10,7 +10,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 KERNEL = ("pump", "prober", "report", "sender", "outbox", "tables", "connections", "transports")
-LOAD = ("roster", "player", "receiver", "reporter", "engine")
+LOAD = ("roster", "counts", "packer", "player", "receiver", "reporter", "engine")
 SANITIZE = os.environ.get("SANITIZE")
 
 FLAGS = ["-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]

@@ -76,6 +76,8 @@ class Client:
         self.hear = hear
         self._signalling: WebSocketConnection | None = None
         self.participant: int | None = None
+        self.bridge = ""
+        """Where it sits, once it has joined."""
         self.moved = False
         """Whether the focus has given up the bridge; this client does not follow."""
         self.connection: Connection | None = None
@@ -118,8 +120,13 @@ class Client:
             async with open_websocket_url(
                 signal_url, ssl_context=tls, max_message_size=MAX_MESSAGE_BYTES
             ) as self._signalling:
-                with trio.fail_after(ANSWER_TIMEOUT_S):
+                answer: str | None = None
+                with trio.move_on_after(ANSWER_TIMEOUT_S):
                     answer = await self._join(self._signalling, peer, room, name, region)
+                if answer is None:
+                    raise RemoteProtocolError(
+                        f"The focus did not answer within {ANSWER_TIMEOUT_S:g} s."
+                    )
                 await peer.accept(answer)
                 yield peer
         finally:
@@ -160,6 +167,7 @@ class Client:
             match message["type"]:
                 case "joined":
                     self.participant = message["you"]["id"]
+                    self.bridge = message["you"]["bridge"]
                 case "answer":
                     return str(message["sdp"])
                 case "error":

@@ -25,6 +25,7 @@ from focus.events import (
     MuteChanged,
     OfferReceived,
     ParticipantGone,
+    Resume,
     Tick,
     ToBridge,
     ViewChanged,
@@ -34,6 +35,7 @@ from focus.notices import (
     FailureCode,
     Joined,
     LayersChanged,
+    Moved,
     PersonChanged,
     PersonLeft,
     SpeakerChanged,
@@ -86,6 +88,8 @@ def _take(turn: Turn, event: Event) -> None:
             _view(turn, event)
         case Leave():
             _leave(turn, event)
+        case Resume():
+            _resume(turn, event)
         case Tick():
             _tick(turn, event.now)
         case _:
@@ -190,6 +194,33 @@ def _join(turn: Turn, event: Join) -> None:
     turn.tell_others(event.conference, event.participant, PersonChanged(person=member.person))
 
 
+def _resume(turn: Turn, event: Resume) -> None:
+    member = _member(turn, event)
+    if member is None:
+        return
+    name, participant = event.conference, event.participant
+    conference = turn.conferences[name]
+    others = (it.person for it in conference.members.values() if it.participant != participant)
+    joined = Joined(
+        conference=name,
+        you=member.person,
+        people=tuple(others),
+        codec=turn.codec(conference),
+        resumed=True,
+    )
+    turn.tell(name, participant, joined)
+    if member.seat is None:
+        turn.no_bridge(name, participant)
+        return
+    if not member.offered:
+        # What it had is gone, and the word of that may be, too.
+        seat = member.seat
+        turn.tell(name, participant, Moved(region=seat.region, bridge=seat.bridge))
+    for kind, layers in member.layers.items():
+        turn.tell(name, participant, LayersChanged(kind=kind, layers=layers))
+    turn.tell_speaker(name, participant, member.seat.bridge)
+
+
 def _leave(turn: Turn, event: Leave) -> None:
     member = _member(turn, event)
     if member is None:
@@ -245,9 +276,7 @@ def _offer(turn: Turn, event: OfferReceived) -> None:
         turn.fail(event.conference, event.participant, code, why, event.attempt)
         return
     if member.seat is None:
-        why = "no bridge is up at the moment; you get a seat as soon as one is"
-        code = FailureCode.NO_BRIDGE
-        turn.fail(event.conference, event.participant, code, why, event.attempt)
+        turn.no_bridge(event.conference, event.participant, event.attempt)
         return
     if event.renews and not member.offered:
         why = "your bridge has no transport of yours to renew; offer another one"
@@ -313,7 +342,13 @@ def _transport_ended(turn: Turn, event: ParticipantGone) -> None:
 
 def _member(
     turn: Turn,
-    event: OfferReceived | MuteChanged | ViewChanged | Leave | ParticipantGone | LayersWanted,
+    event: OfferReceived
+    | MuteChanged
+    | ViewChanged
+    | Leave
+    | Resume
+    | ParticipantGone
+    | LayersWanted,
 ) -> Member | None:
     conference = turn.conferences.get(event.conference)
     return conference.members.get(event.participant) if conference else None

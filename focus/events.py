@@ -145,6 +145,14 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """A participant goes on by another socket, and may have missed what it was told."""
+
+    conference: ConferenceId
+    participant: ParticipantId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time passed."""
 
@@ -165,6 +173,7 @@ Event = (
     | MuteChanged
     | ViewChanged
     | Leave
+    | Resume
     | Tick
 )
 

@@ -45,6 +45,8 @@ class Joined:
     people: tuple[Person, ...]
     codec: VideoCodec
     """What cameras and screens are to be encoded with."""
+    resumed: bool = False
+    """You are who you were, and your transport goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

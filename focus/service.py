@@ -49,6 +49,8 @@ from relay.ids import (
 )
 
 TICK_S = 0.25
+LINGER_S = 2.0
+"""How long a participant is kept whose connection broke: most that come back do so in less."""
 
 log = structlog.get_logger()
 
@@ -88,6 +90,10 @@ class Focus:
         self._links: dict[ConnectionId, BridgeConnection] = {}
         self._connections = itertools.count(1)
         self._sessions: dict[ParticipantId, Session] = {}
+        self._holders: dict[str, ParticipantId] = {}
+        """By their secrets."""
+        self._lingering: dict[Session, float] = {}
+        """Until when."""
         self._last_participant = secrets.randbelow(MAX_PARTICIPANT_ID)
         self._metrics = FocusMetrics(metrics)
         metrics.register(StateCollector(lambda: self._state))
@@ -101,7 +107,11 @@ class Focus:
         """Lets time pass, until cancelled."""
         task_status.started()
         while True:
-            self.handle(Tick(now=trio.current_time()))
+            now = trio.current_time()
+            self.handle(Tick(now=now))
+            for session in [it for it, until_s in self._lingering.items() if until_s <= now]:
+                del self._lingering[session]
+                session.close()
             await trio.sleep(TICK_S)
 
     # Enrolment
@@ -200,6 +210,7 @@ class Focus:
         self._last_participant = self._last_participant % MAX_PARTICIPANT_ID + 1
         participant = ParticipantId(self._last_participant)
         self._sessions[participant] = session
+        self._holders[session.secret] = participant
         return participant
 
     def has_joined(self, conference: ConferenceId, participant: ParticipantId) -> bool:
@@ -207,9 +218,25 @@ class Focus:
         known = self._state.conferences.get(conference)
         return known is not None and participant in known.members
 
+    def take_over(
+        self, secret: str, conference: ConferenceId, session: Session
+    ) -> ParticipantId | None:
+        """The number of who holds that secret there, whose notices go to `session` from now on."""
+        holder = self._holders.get(secret)
+        participant = self._sessions[holder].yield_seat(conference) if holder else None
+        if participant is not None:
+            self._sessions[participant] = session
+        return participant
+
+    def linger(self, session: Session) -> None:
+        """Closes that session in a while, unless another one takes it over."""
+        self._lingering[session] = trio.current_time() + LINGER_S
+
     def unseat(self, participant: ParticipantId) -> None:
         """No notices for that number any more."""
-        self._sessions.pop(participant, None)
+        session = self._sessions.pop(participant, None)
+        if session is not None:
+            self._holders.pop(session.secret, None)
 
     # Events and effects
 
@@ -250,9 +277,9 @@ class Focus:
                 if session is None:
                     return
                 match notice:
-                    case Joined(you=you):
+                    case Joined(you=you, resumed=resumed):
                         log.info(
-                            "participant-joined",
+                            "participant-resumed" if resumed else "participant-joined",
                             conference=conference,
                             participant=participant,
                             bridge=you.bridge,

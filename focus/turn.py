@@ -90,12 +90,7 @@ class Turn:
                     self.tell(name, participant, Moved(region=seat.region, bridge=seat.bridge))
                     self.tell_speaker(name, participant, seat.bridge)
                 case NoLiveBridge() | UnknownRegion():
-                    self.fail(
-                        name,
-                        participant,
-                        FailureCode.NO_BRIDGE,
-                        "no bridge is up at the moment; you get a seat as soon as one is",
-                    )
+                    self.no_bridge(name, participant)
             self.tell_others(name, participant, PersonChanged(person=member.person))
 
     def put(self, name: ConferenceId, member: Member) -> None:
@@ -192,6 +187,13 @@ class Turn:
     ) -> None:
         """Tells a participant that what it asked for did not happen; an offer by its attempt."""
         self.tell(conference, participant, Failed(code=code, message=why, attempt=attempt))
+
+    def no_bridge(
+        self, conference: ConferenceId, participant: ParticipantId, attempt: int | None = None
+    ) -> None:
+        """Tells a participant that it has no seat at the moment."""
+        why = "no bridge is up at the moment; you get a seat as soon as one is"
+        self.fail(conference, participant, FailureCode.NO_BRIDGE, why, attempt)
 
     def refuse(self, offer: PendingOffer, why: str) -> None:
         """Tells a participant that its offer came to nothing."""

@@ -31,6 +31,53 @@ _SCREEN_BPS = (300_000, 900_000, 2_500_000)
 _TEMPORAL_SHARES = (0.5, 0.75, 1.0)
 
 
+Ladder = list[tuple[Layer, int]]
+"""Layers and their costs in bit/s, both ascending."""
+
+
+class Rates(dict[Layer, int]):
+    """What it costs to show each layer that there is, all that it needs included.
+
+    Not to be changed once it is asked for ladders: many receivers share them.
+    """
+
+    __slots__ = ("_ladders", "best_bps")
+
+    def __init__(self, rates_bps: Mapping[Layer, int]) -> None:
+        super().__init__(rates_bps)
+        self.best_bps = max(self.values(), default=0)
+        self._ladders: dict[tuple[int, int | None], Ladder] = {}
+
+    def ladder(self, height_px: int, held: Layer | None) -> Ladder:
+        """All temporal layers of a spatial one, then the next; none that a better one undercuts.
+
+        For a place so high in which `held` is shown already. A larger picture is not shown at
+        the lowest rate: what moves in it would be seen to jump.
+        """
+        needed = sum(height_px >= px for px in SPATIAL_FROM_PX[1:])
+        which = needed, None if held is None else held.spatial
+        ladder = self._ladders.get(which)
+        if ladder is None:
+            ladder = self._ladders[which] = self._make_ladder(*which)
+        return ladder
+
+    def _make_ladder(self, needed: int, held: int | None) -> Ladder:
+        lowest = min(layer.spatial for layer in self)
+        moving = {layer.spatial for layer in self if layer.temporal}
+        ladder: Ladder = []
+        for layer in sorted(self, reverse=True):
+            cost_bps = self[layer]
+            if held is not None and layer.spatial > held:
+                cost_bps = int(cost_bps * WORTH_A_KEYFRAME)
+            if (
+                layer.spatial <= max(needed, lowest)
+                and (layer.spatial == lowest or layer.temporal or layer.spatial not in moving)
+                and (not ladder or cost_bps < ladder[-1][1])
+            ):
+                ladder.append((layer, cost_bps))
+        return ladder[::-1]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A picture that a receiver wants."""
@@ -40,8 +87,7 @@ class Request:
     """Of its place on the receiver's screen; "height" is the smaller side."""
     stage: bool
     screen: bool
-    rates_bps: Mapping[Layer, int]
-    """What it costs to show each layer that there is, all that it needs included."""
+    rates_bps: Rates
     held: Layer | None = None
     """At which it is shown already."""
 
@@ -105,32 +151,6 @@ def nominal_rates(codec: VideoCodec, kind: SourceKind, spatial_layers: int) -> d
     }
 
 
-_Ladder = list[tuple[Layer, int]]
-"""Layers and their costs in bit/s, both ascending."""
-
-
-def _ladder(request: Request) -> _Ladder:
-    """All temporal layers of a spatial one, then the next; none that a better one undercuts.
-
-    A larger picture is not shown at the lowest rate: what moves in it would be seen to jump.
-    """
-    needed = sum(request.height_px >= px for px in SPATIAL_FROM_PX[1:])
-    lowest = min(layer.spatial for layer in request.rates_bps)
-    moving = {layer.spatial for layer in request.rates_bps if layer.temporal}
-    ladder: _Ladder = []
-    for layer in sorted(request.rates_bps, reverse=True):
-        cost_bps = request.rates_bps[layer]
-        if request.held is not None and layer.spatial > request.held.spatial:
-            cost_bps = int(cost_bps * WORTH_A_KEYFRAME)
-        if (
-            layer.spatial <= max(needed, lowest)
-            and (layer.spatial == lowest or layer.temporal or layer.spatial not in moving)
-            and (not ladder or cost_bps < ladder[-1][1])
-        ):
-            ladder.append((layer, cost_bps))
-    return ladder[::-1]
-
-
 class _Share:
     """A budget that is being shared out: how far each picture has climbed, and what is left."""
 
@@ -147,7 +167,7 @@ class _Share:
             *(place for place in self.places[1:] if not requests[place].stage),
         ]
         self._requests = requests
-        self._ladders = [_ladder(request) for request in requests]
+        self._ladders = [each.rates_bps.ladder(each.height_px, each.held) for each in requests]
         self._left_bps = budget_bps
 
     @property

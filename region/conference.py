@@ -3,19 +3,17 @@
 The shell keeps a `Knowledge` up to date from the focus, the trunks and its own transports,
 asks for a `Plan` of who gets whom, and makes the kernel and the trunks agree with it. How
 good each picture is that somebody gets, the receiver's bandwidth decides; what then has to
-come from each sender and each trunk, `demands` says. Nothing is remembered here but the last
-slots, so that a source stays in the slot it has.
+come from each sender and each trunk, `region.demands` says. Nothing is remembered here but the
+last plan: a source stays in the slot it has, and who is not concerned is not planned for anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from region.encodings import merged
 from relay.control import ConferenceState, Picture, Route
 from relay.ids import (
-    TOP_LAYER,
     BridgeId,
     Layer,
     MediaKind,
@@ -88,6 +86,11 @@ class Knowledge:
     voices: tuple[SourceId, ...]
     """Microphones, the loudest first: `Speakers.voices`; those that are left out are silent."""
 
+    @property
+    def own(self) -> set[SourceId]:
+        """Sources of the participants here."""
+        return {source for local in self.locals.values() for source in local.sources}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -103,43 +106,76 @@ class Plan:
     """What each peer is told that it may demand."""
     legs: Mapping[BridgeId, Mapping[SourceId, Layers]] = field(default_factory=dict)
     """What crosses the trunk to each peer."""
+    unmuted: frozenset[SourceId] = frozenset()
+    """What is sent at all."""
+    heard_anew: frozenset[ParticipantId] = field(default=frozenset(), compare=False)
+    """Whose voices are in other slots than in the plan before, or are others."""
+    seen_anew: frozenset[ParticipantId] = field(default=frozenset(), compare=False)
+    """The same of pictures; or these are wanted otherwise."""
+    basis: "_Basis | None" = field(default=None, compare=False, repr=False)
+    """What the next plan need not find out again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demands:
-    """What has to come here, for those who are here and those to whom it is passed on."""
+class _Basis:
+    """What a plan was made of, and each participant's part of it."""
 
-    peers: Mapping[BridgeId, Mapping[SourceId, Layers]]
-    """What is wanted from each peer that announces anything; what is not in it is not."""
-    own: Mapping[SourceId, Layers]
-    """What anybody anywhere wants of each source of a participant here; empty for nothing."""
+    knowledge: Knowledge
+    flowing: set[SourceId]
+    gallery: "_Gallery"
+    heard: Mapping[ParticipantId, frozenset[SourceId]]
+    """Which voices, in whichever slots."""
+    voices: Mapping[ParticipantId, Mapping[SlotKey, SourceId]]
+    pictures: Mapping[ParticipantId, Mapping[SlotKey, SourceId]]
+
+    def gallery_for(self, flowing: set[SourceId], knowledge: Knowledge) -> "_Gallery | None":
+        """Its gallery, if that has the same pictures in the same order."""
+        before = self.knowledge
+        same = before.state is knowledge.state and before.speakers == knowledge.speakers
+        return self.gallery if same and self.flowing == flowing else None
 
 
 def plan(knowledge: Knowledge, previous: Plan) -> Plan:
     """What shall flow now, with as few slots changed since `previous` as can be."""
-    unmuted = _unmuted(knowledge.state)
+    basis = previous.basis
+    if basis is not None and basis.knowledge.state is knowledge.state:
+        unmuted = previous.unmuted
+    else:
+        unmuted = _unmuted(knowledge.state)
     upstreams = _upstreams(knowledge)
-    own = _own(knowledge)
+    own = knowledge.own
     flowing = (own | upstreams.keys()) & unmuted
     audible = _audible(flowing, knowledge.voices)
-    gallery = _Gallery(flowing, knowledge)
-    slots: dict[SlotKey, SourceId] = {}
-    pictures: dict[ParticipantId, tuple[Picture, ...]] = {}
+    gallery = None if basis is None else basis.gallery_for(flowing, knowledge)
+    if gallery is None:
+        gallery = _Gallery(flowing, knowledge)
+    heard: dict[ParticipantId, frozenset[SourceId]] = {}
+    voices: dict[ParticipantId, Mapping[SlotKey, SourceId]] = {}
+    seen: dict[ParticipantId, tuple[Picture, ...]] = {}
+    pictures: dict[ParticipantId, Mapping[SlotKey, SourceId]] = {}
     for participant, local in knowledge.locals.items():
         others = (source for source in audible if participant_of(source) != participant)
-        seen = tuple(islice(gallery.shown_to(participant, local), local.video_slots))
-        if seen:
-            pictures[participant] = seen
-        for media, sources in (
-            (MediaKind.AUDIO, list(islice(others, local.audio_slots))),
-            (MediaKind.VIDEO, [picture.source for picture in seen]),
-        ):
-            count = local.slots(media)
-            slots |= _seated(participant, media, count, sources, previous.slots)
+        loudest = list(islice(others, local.audio_slots))
+        heard[participant] = frozenset(loudest)
+        same = basis if basis and basis.knowledge.locals.get(participant) is local else None
+        if same is not None and same.heard[participant] == heard[participant]:
+            voices[participant] = same.voices[participant]
+        else:
+            voices[participant] = _seated(participant, MediaKind.AUDIO, local, loudest, previous)
+        if same is not None and same.gallery is gallery:
+            seen[participant] = previous.pictures.get(participant, ())
+            pictures[participant] = same.pictures[participant]
+            continue
+        seen[participant] = tuple(islice(gallery.shown_to(participant, local), local.video_slots))
+        shown = [picture.source for picture in seen[participant]]
+        pictures[participant] = _seated(participant, MediaKind.VIDEO, local, shown, previous)
+    slots: dict[SlotKey, SourceId] = {}
+    for seated in (*voices.values(), *pictures.values()):
+        slots |= seated
     announced = _announced(knowledge, own, own & unmuted, upstreams)
     return Plan(
         slots=slots,
-        pictures=pictures,
+        pictures={participant: each for participant, each in seen.items() if each},
         upstreams=upstreams,
         announced=announced,
         legs={
@@ -150,51 +186,28 @@ def plan(knowledge: Knowledge, previous: Plan) -> Plan:
             }
             for peer, sources in announced.items()
         },
+        unmuted=unmuted,
+        heard_anew=_changed(voices, basis.voices if basis else {}),
+        seen_anew=_changed(pictures, basis.pictures if basis else {})
+        | _changed(seen, previous.pictures),
+        basis=_Basis(
+            knowledge=knowledge,
+            flowing=flowing,
+            gallery=gallery,
+            heard=heard,
+            voices=voices,
+            pictures=pictures,
+        ),
     )
 
 
-def demands(
-    planned: Plan, knowledge: Knowledge, targets: Iterable[tuple[SourceId, Layer]]
-) -> Demands:
-    """What `planned` needs, where each of `targets` is a picture and how good a slot shows it.
-
-    A slot that still shows something else than it shall has two targets: the one goes on until
-    the other has come. Pictures that pause are in none.
-    """
-    unmuted = _unmuted(knowledge.state)
-    wanted: dict[SourceId, list[Layer]] = {}
-    for source, layer in targets:
-        wanted.setdefault(source, []).append(layer)
-    for leg in planned.legs.values():
-        for source, layers in leg.items():
-            wanted.setdefault(source, []).extend(layers)
-    for source in _listened_to(knowledge, planned):
-        wanted.setdefault(source, []).append(TOP_LAYER)
-    scalable = knowledge.state.codec.scalable
-    short = {
-        source: (TOP_LAYER,)
-        if kind_of(source) is SourceKind.MICROPHONE
-        else merged(layers, scalable=scalable)
-        for source, layers in wanted.items()
-        if source in unmuted
-    }
-    peers: dict[BridgeId, dict[SourceId, Layers]] = {peer: {} for peer in knowledge.offered}
-    for source in short.keys() & planned.upstreams.keys():
-        peers[planned.upstreams[source]][source] = short[source]
-    return Demands(peers=peers, own={source: short.get(source, ()) for source in _own(knowledge)})
-
-
-def _own(knowledge: Knowledge) -> set[SourceId]:
-    return {source for local in knowledge.locals.values() for source in local.sources}
-
-
-def _unmuted(state: ConferenceState) -> set[SourceId]:
-    return {
+def _unmuted(state: ConferenceState) -> frozenset[SourceId]:
+    return frozenset(
         source_id(seat.participant, source.kind)
         for seat in state.seats
         for source in seat.sources
         if not source.muted
-    }
+    )
 
 
 def _upstreams(knowledge: Knowledge) -> dict[SourceId, BridgeId]:
@@ -272,43 +285,32 @@ class _Gallery:
         return (each for each in pictures if each.source not in left_out)
 
 
-def _listened_to(knowledge: Knowledge, planned: Plan) -> set[SourceId]:
-    """Microphones that must come so that the loudest can be told: all, where anybody listens.
-
-    A bridge announces only its loudest, so who is behind no slot and on no leg today may speak
-    next; of those here that goes for listeners elsewhere, too.
-    """
-    listeners = {each for each, local in knowledge.locals.items() if local.audio_slots}
-    own = _own(knowledge)
-    elsewhere = any(
-        source in own and kind_of(source) is SourceKind.MICROPHONE
-        for leg in planned.legs.values()
-        for source in leg
+def _changed(
+    now: Mapping[ParticipantId, Collection[object]],
+    before: Mapping[ParticipantId, Collection[object]],
+) -> frozenset[ParticipantId]:
+    """Who has something else than before; what nobody has is the same as nothing."""
+    return frozenset(
+        participant
+        for participant, each in now.items()
+        if (was := before.get(participant, ())) is not each and (was or each) and was != each
     )
-
-    def is_needed(source: SourceId) -> bool:
-        others = len(listeners) - (participant_of(source) in listeners)
-        return others > 0 or (elsewhere and source in own)
-
-    voices = (
-        source
-        for source in own | planned.upstreams.keys()
-        if kind_of(source) is SourceKind.MICROPHONE
-    )
-    return {source for source in voices if is_needed(source)}
 
 
 def _seated(
     participant: ParticipantId,
     media: MediaKind,
-    count: int,
+    local: Local,
     sources: list[SourceId],
-    previous: Mapping[SlotKey, SourceId],
+    previous: Plan,
 ) -> dict[SlotKey, SourceId]:
     """Each source in the slot that it had; newcomers in the first free ones."""
-    keys = [SlotKey(participant, media, number) for number in range(count)]
+    keys = [SlotKey(participant, media, number) for number in range(local.slots(media))]
     wanted = set(sources)
-    seated = {key: previous[key] for key in keys if previous.get(key) in wanted}
+    before = previous.slots
+    seated = {key: before[key] for key in keys if before.get(key) in wanted}
+    if len(seated) == len(wanted):
+        return seated
     staying = set(seated.values())
     newcomers = (source for source in sources if source not in staying)
     free = (key for key in keys if key not in seated)
@@ -321,6 +323,9 @@ def _announced(
     own_unmuted: set[SourceId],
     upstreams: Mapping[SourceId, BridgeId],
 ) -> dict[BridgeId, dict[SourceId, Offered]]:
+    routes = [route for route in knowledge.state.routes if route.downstream]
+    if not routes:
+        return {}
     rank = {source: place for place, source in enumerate(knowledge.voices)}
     microphones = sorted(
         (source for source in own if kind_of(source).media is MediaKind.AUDIO),
@@ -329,7 +334,7 @@ def _announced(
     )
     silenced = set(microphones[LOUDEST_RELAYED:])
     announced: dict[BridgeId, dict[SourceId, Offered]] = {}
-    for route in knowledge.state.routes:
+    for route in routes:
         passing = _passing(knowledge, route, own - silenced, upstreams)
         for peer in route.downstream:
             announced.setdefault(peer, {}).update(passing)

@@ -115,11 +115,11 @@ class Conferences:
                 while True:
                     await trio.sleep(TICK_S if self._busy else LOOK_S)
                     now = monotonic()
-                    self._tick(now)
                     if now - looked_s >= LOOK_S:
                         looked_s = now
                         for forwarder in list(self._forwarders.values()):
                             forwarder.look(now)
+                    self._tick(now)
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
@@ -147,9 +147,7 @@ class Conferences:
 
     def on_view(self, view: View) -> None:
         """A participant chooses its pictures."""
-        forwarder = self._forwarder(view.conference)
-        forwarder.views[view.participant] = view
-        self._replan(forwarder)
+        self._forwarder(view.conference).look_at(view)
 
     def on_allocate(self, allocate: Allocate) -> None:
         """Answer an offer; a participant's earlier transport ends."""
@@ -195,6 +193,7 @@ class Conferences:
             dtls=self._dtls,
             reach=self._reach,
             on_rtcp=self._on_client_rtcp,
+            on_moved=self._on_client_moved,
             dropped=self.dropped,
         )
 
@@ -203,7 +202,7 @@ class Conferences:
         self._end(release.conference, release.participant)
         forwarder = self._forwarders.get(release.conference)
         if forwarder is not None:
-            forwarder.views.pop(release.participant, None)
+            forwarder.forget_view(release.participant)
             self._replan(forwarder)
 
     def _refuse(self, allocate: Allocate, reason: str) -> None:
@@ -291,6 +290,11 @@ class Conferences:
                         forwarder.rtcp.slot_keyframe(participant, entry.ssrc, received_s)
                 case _:
                     pass
+
+    def _on_client_moved(self, participant: Participant, now: float) -> None:
+        forwarder = self._forwarders.get(participant.conference)
+        if forwarder is not None:
+            forwarder.rtcp.all_slots_keyframe(participant, now)
 
     async def _serve(self, participant: Participant) -> None:
         """One participant's supervisor: its end is its own."""

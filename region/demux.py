@@ -17,6 +17,10 @@ from relay.errors import MalformedError
 
 TransactionId = bytes
 
+GATHER_S = 0.01
+"""RTCP that comes so soon behind other is left until then: to wake for each costs more than all
+that is done for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StunArrival:
@@ -68,12 +72,17 @@ class Demux:
         """Dispatch until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._pump.wake_fd)
-            self.dispatch()
+            while datagrams := self.dispatch():
+                # A handshake has several flights, each of which would wait.
+                if all(datagram.kind == RTCP for datagram in datagrams):
+                    await trio.sleep(GATHER_S)
 
-    def dispatch(self) -> None:
-        """Hand out what has arrived by now, reports too, for which nobody is woken."""
-        for datagram in self._pump.drain():
+    def dispatch(self) -> list[Datagram]:
+        """Hand out what has arrived by now, reports too, for which nobody is woken; all of it."""
+        datagrams = self._pump.drain()
+        for datagram in datagrams:
             self._dispatch(datagram)
+        return datagrams
 
     def _dispatch(self, datagram: Datagram) -> None:
         if datagram.kind == STUN:

@@ -3,11 +3,11 @@
 Pure; it is shown the kernel's counters now and then, and knows neither kernel nor trunk.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import exp
 
-from region.allocation import nominal_rates
+from region.allocation import Rates, nominal_rates
 from region.encodings import Encoding
 from region.kernel import StreamStats
 from relay.ids import (
@@ -27,7 +27,7 @@ SCREEN_ALIVE_S = 5.0
 """Of a screen nothing comes while nothing on it moves, or one picture a second."""
 _SMOOTHING_S = 2.0
 """Rates follow so slowly: pictures differ in size, keyframes most."""
-_LEAST_INTERVAL_S = 0.15
+_LEAST_INTERVAL_S = 0.35
 """A rate over less than that says more of bursts than of a rate."""
 
 
@@ -48,11 +48,10 @@ class Feed:
         self.source = source
         self.streams = tuple(streams)
         self._measured = [_Measured() for _ in self.streams]
-
-    @property
-    def encodings(self) -> tuple[Encoding, ...]:
+        self.encodings = tuple(each.encoding for each in self._measured)
         """As of the last look."""
-        return tuple(each.encoding for each in self._measured)
+        self._rates_bps: dict[VideoCodec, Rates] = {}
+        """As of the last look: every receiver asks for them."""
 
     @property
     def codec(self) -> VideoCodec | None:
@@ -75,17 +74,24 @@ class Feed:
         before = self.encodings
         alive_s = SCREEN_ALIVE_S if kind_of(self.source) is SourceKind.SCREEN else ALIVE_S
         for measured, each in zip(self._measured, stats, strict=True):
-            _measure(measured, each, alive_s, now)
+            if _measure(measured, each, alive_s, now):
+                self._rates_bps.clear()
+        self.encodings = tuple(each.encoding for each in self._measured)
         return self.encodings != before
 
-    def rates_bps(self, codec: VideoCodec) -> Mapping[Layer, int]:
+    def rates_bps(self, codec: VideoCodec) -> Rates:
         """What each layer costs: measured where it comes, else what one of `codec` may cost."""
+        if codec not in self._rates_bps:
+            self._rates_bps[codec] = self._rates(codec)
+        return self._rates_bps[codec]
+
+    def _rates(self, codec: VideoCodec) -> Rates:
         layers = self._spatial_layers(codec)
         rates = nominal_rates(self.codec or codec, kind_of(self.source), layers)
         for layer, bps, comes in self._measured_bps():
             # What is not asked for does not come, and that does not make it free.
             rates[layer] = bps if comes else max(bps, rates.get(layer, 0))
-        return rates
+        return Rates(rates)
 
     def _spatial_layers(self, codec: VideoCodec) -> int:
         """How many there could be: a camera that is asked for less now has more."""
@@ -110,19 +116,22 @@ class Feed:
                     yield layer, int(total_bps), layer_bps > 0
 
 
-def _measure(measured: _Measured, stats: StreamStats, alive_s: float, now: float) -> None:
+def _measure(measured: _Measured, stats: StreamStats, alive_s: float, now: float) -> bool:
+    """Whether anything is known anew."""
     alive = bool(stats.packets) and now - stats.last_packet_s < alive_s
     codec = PayloadType(stats.payload_type).codec if stats.payload_type >= 0 else None
-    measured.encoding = Encoding(
-        alive=alive, codec=codec, spatial_layers=max(1, stats.spatial_layers)
-    )
+    spatial_layers = max(1, stats.spatial_layers)
+    was, changed = measured.encoding, False
+    if (was.alive, was.codec, was.spatial_layers) != (alive, codec, spatial_layers):
+        measured.encoding = Encoding(alive=alive, codec=codec, spatial_layers=spatial_layers)
+        changed = True
     if not alive:
         measured.at_s, measured.layer_bps = None, []
-        return
+        return changed
     if measured.at_s is not None:
         elapsed_s = now - measured.at_s
         if elapsed_s < _LEAST_INTERVAL_S:
-            return
+            return changed
         rates = [
             8 * (total - before) / elapsed_s
             for total, before in zip(stats.layer_bytes, measured.layer_bytes, strict=True)
@@ -133,3 +142,4 @@ def _measure(measured: _Measured, stats: StreamStats, alive_s: float, now: float
             was + smoothing * (is_now - was) for was, is_now in zip(old, rates, strict=True)
         ]
     measured.at_s, measured.layer_bytes = now, stats.layer_bytes
+    return True

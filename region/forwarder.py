@@ -8,23 +8,16 @@ senders are told. It decides nothing about who receives what.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from region.conference import (
-    LOUDEST_RELAYED,
-    Knowledge,
-    Local,
-    Offered,
-    Plan,
-    SlotKey,
-    demands,
-    plan,
-)
+from region.conference import Knowledge, Plan, SlotKey, plan
+from region.demands import demands
 from region.feed import Feed
+from region.floor import Floor
 from region.flows import Flows, Incoming
 from region.kernel import PathReport, Pump, StreamStats
+from region.known import Known
 from region.legs import Legs, TrunkSide
 from region.participant import Participant, Slot
 from region.rtcp_router import RtcpRouter
-from region.speakers import SILENT_DBOV, Speakers
 from region.trunks import Trunks
 from region.viewer import Viewer
 from region.wishes import Wishes
@@ -33,7 +26,6 @@ from relay.ids import (
     BridgeId,
     ConferenceId,
     Generation,
-    Layer,
     MediaKind,
     ParticipantId,
     SourceId,
@@ -47,10 +39,8 @@ from relay.trunk_messages import RelayedEncoding, RelayedSource, Wanted
 SPOKE_WITHIN_S = 0.5
 """A microphone without packets for longer is silent."""
 SILENCE_DBOV = 127
-VOICES_HELD_S = 5.0
-"""Bandwidth is kept for as many voices as there were lately: people draw breath."""
-VOICE_BPS = 60_000
-"""Of a voice: Opus at 32 kbit/s in 50 packets a second, headers included."""
+DEMAND_S = 0.5
+"""What is demanded is looked at anew at least so often: keyframes come, and holds run out."""
 
 
 class Forwarder:
@@ -69,30 +59,40 @@ class Forwarder:
     ) -> None:
         """`sides` has the trunks that are up, and is kept so by its owner."""
         self.conference = conference
-        self.state = ConferenceState(
-            conference=conference, generation=Generation(0), seats=(), routes=()
-        )
-        self.views: dict[ParticipantId, View] = {}
-        self._me = me
         self._pump = pump
         self._trunks = trunks
         self._sides = sides
         self._tell_focus = tell_focus
         self._flows = Flows()
         self.rtcp = RtcpRouter(self._flows, pump=pump, trunks=trunks)
-        self._offered: dict[BridgeId, dict[SourceId, RelayedSource]] = {}
-        self._demanded: dict[BridgeId, dict[SourceId, tuple[Layer, ...]]] = {}
-        self._speakers = Speakers()
+        self._known = Known(me, conference)
+        self._viewed = False
+        """Whether somebody looks at something that is not planned for yet."""
+        self._floor = Floor()
         self._dominant: ParticipantId | None = None
-        self._voices = 0
-        self._voices_s = 0.0
-        """Microphones that are heard now."""
+        """As the focus was told."""
         self._knowledge: Knowledge | None = None
         self._plan = Plan()
+        self._newcomers: set[ParticipantId] = set()
+        """Whose slots have been told nothing yet."""
+        self._altered: set[SourceId] = set()
+        """Whose feeds are others, or have other encodings, than when slots were told of them."""
+        self._codec = self._known.state.codec
+        """For which pictures were shared out."""
+        self._demanded_s = float("-inf")
         self._told: set[BridgeId] = set()
         self._wishes = Wishes()
         self._small = small
         """Whether the bridge carries no larger pictures than it must."""
+
+    @property
+    def state(self) -> ConferenceState:
+        """The conference as the focus has it."""
+        return self._known.state
+
+    @state.setter
+    def state(self, state: ConferenceState) -> None:
+        self._known.state = state
 
     @property
     def participants(self) -> Mapping[ParticipantId, Participant]:
@@ -102,13 +102,25 @@ class Forwarder:
     @property
     def empty(self) -> bool:
         """Whether nobody here and nobody elsewhere needs it any more."""
-        return not (self._flows.viewers or self.state.seats or self._offered or self._demanded)
+        return not self._flows.viewers and self._known.nothing
 
     def focus_is_new(self) -> None:
         """It knows nothing of what the one before was told."""
         self.state = replace(self.state, generation=Generation(0))
         self._wishes = Wishes()
         self._dominant = None
+
+    def look_at(self, view: View) -> None:
+        """A participant chooses its pictures: it gets them with the next tick.
+
+        When somebody begins to speak, many do so at once.
+        """
+        self._known.look_at(view)
+        self._viewed = True
+
+    def forget_view(self, participant: ParticipantId) -> None:
+        """It has left for good."""
+        self._known.forget_view(participant)
 
     # What becomes known; the caller replans when it has said all.
 
@@ -117,12 +129,15 @@ class Forwarder:
         viewer = self._flows.viewers.get(participant.id)
         if viewer is None or viewer.participant is not participant:
             self._flows.viewers[participant.id] = Viewer(participant, self._pump)
+            self._newcomers.add(participant.id)
+            self._flows.slots_changed()
         for source in participant.sources:
             if (
                 source.id not in self._flows.own
                 or self._flows.own[source.id].streams != source.encodings
             ):
                 self._flows.own[source.id] = Feed(source.id, source.encodings)
+                self._altered.add(source.id)
 
     def leave(self, participant: ParticipantId) -> Participant:
         """It is gone, but for its transport, which the caller closes."""
@@ -130,24 +145,20 @@ class Forwarder:
             del self._flows.own[source]
             self._flows.own_ssrcs.pop(source, None)
             self._wishes.forget(source)
+        self._flows.slots_changed()
         return self._flows.viewers.pop(participant).participant
 
     def offered(self, peer: BridgeId, sources: Iterable[RelayedSource]) -> None:
         """All that a trunk's peer announces of this conference now."""
-        self._offered[peer] = {each.source: each for each in sources}
-        if not self._offered[peer]:
-            del self._offered[peer]
+        self._known.offered(peer, sources)
 
     def demanded(self, peer: BridgeId, wanted: Iterable[Wanted]) -> None:
         """All that a trunk's peer demands of this conference now."""
-        self._demanded[peer] = {each.source: each.layers for each in wanted}
-        if not self._demanded[peer]:
-            del self._demanded[peer]
+        self._known.demanded(peer, wanted)
 
     def trunk_lost(self, peer: BridgeId) -> None:
         """Forget the trunk, while its handles are still valid."""
-        self._offered.pop(peer, None)
-        self._demanded.pop(peer, None)
+        self._known.trunk_lost(peer)
         self._told.discard(peer)
         for source in [s for s, each in self._flows.incoming.items() if each.peer == peer]:
             self._remove_incoming(source)
@@ -157,74 +168,81 @@ class Forwarder:
 
     def close(self, now: float) -> None:
         """Nobody is left: take back what the trunks were told."""
-        self.state = ConferenceState(
-            conference=self.conference, generation=self.state.generation, seats=(), routes=()
-        )
-        self._offered.clear()
-        self._demanded.clear()
+        self._known.forget_all()
         self.replan(now)
 
     # Planning
 
     def replan(self, now: float) -> None:
         """Make everything agree with what is known now."""
-        knowledge = self._known()
+        self._viewed = False
+        knowledge = self._known.knowledge(self.participants, self._sides.keys(), self._floor)
         self._knowledge = knowledge
         self._plan = plan(knowledge, self._plan)
         self._expect_announced()
-        for viewer in self._flows.viewers.values():
-            participant = viewer.participant
-            shown = {
-                slot: source
-                for slot in participant.slots
-                if (source := self._plan.slots.get(_key(participant, slot))) is not None
-            }
-            viewer.show(shown, self._plan.pictures.get(participant.id, ()))
+        self._tell_viewers(now)
         self._announce()
-        self._share_out(self._flows.viewers.values(), now)
+        self._carry_legs()
+        self._bring_about(now)
         self.rtcp.retain_only_what_flows()
 
-    def _known(self) -> Knowledge:
-        return Knowledge(
-            me=self._me,
-            state=self.state,
-            locals={
-                each: _local(viewer.participant, self.views.get(each))
-                for each, viewer in self._flows.viewers.items()
-            },
-            offered={
-                peer: {
-                    each.source: Offered(origin=each.origin, hops=each.hops)
-                    for each in sources.values()
-                }
-                for peer, sources in self._offered.items()
-                if peer in self._sides
-            },
-            demanded={
-                peer: wanted for peer, wanted in self._demanded.items() if peer in self._sides
-            },
-            speakers=self._speakers.ranking,
-            voices=self._speakers.voices,
-        )
+    def _tell_viewers(self, now: float) -> None:
+        """Those whom the plan, or what has become of feeds, concerns."""
+        feeds = self._flows.feeds
+        recoded, self._codec = self.state.codec is not self._codec, self.state.codec
+        sharing = []
+        for each, viewer in self._flows.viewers.items():
+            is_new = each in self._newcomers
+            if is_new or each in self._plan.heard_anew:
+                viewer.hear(self._in_slots(viewer.participant, MediaKind.AUDIO))
+                viewer.carry_voices(feeds)
+            elif viewer.hears_any(self._altered):
+                viewer.carry_voices(feeds)
+            if is_new or each in self._plan.seen_anew:
+                shown = self._in_slots(viewer.participant, MediaKind.VIDEO)
+                viewer.see(shown, self._plan.pictures.get(each, ()))
+                sharing.append(viewer)
+            elif recoded or viewer.sees_any(self._altered):
+                sharing.append(viewer)
+        self._newcomers.clear()
+        self._altered.clear()
+        self._share_out(sharing, now)
+        self._carry_pictures(sharing)
 
-    def _share_out(self, viewers: Iterable[Viewer], now: float) -> None:
-        """Decide how good each picture is for these, and bring about what that needs."""
+    def _in_slots(self, participant: Participant, media: MediaKind) -> dict[Slot, SourceId]:
+        return {
+            slot: source
+            for slot in participant.slots
+            if slot.media is media
+            and (source := self._plan.slots.get(_key(participant, slot))) is not None
+        }
+
+    def _share_out(self, viewers: Iterable[Viewer], now: float) -> bool:
+        """Decide how good each picture is for these; whether any is better or worse than before."""
+        codec, audio_bps = self.state.codec, self._floor.voices_bps
+        changed = [
+            each.share_out(self._flows.feeds, codec, audio_bps, now, small=self._small)
+            for each in viewers
+        ]
+        return any(changed)
+
+    def _carry_pictures(self, viewers: Iterable[Viewer]) -> None:
+        """Have their slots carry what was decided, as far as it is there."""
         feeds = self._flows.feeds
         for viewer in viewers:
-            viewer.share_out(
-                feeds, self.state.codec, self._voices * VOICE_BPS, now, small=self._small
-            )
-        self._bring_about(now)
+            viewer.carry_pictures(feeds)
+        self._flows.slots_changed()
 
-    def _bring_about(self, now: float) -> None:
-        """What slots and legs shall carry, and what has to come for that."""
+    def _carry_legs(self) -> None:
         feeds = self._flows.feeds
-        for viewer in self._flows.viewers.values():
-            viewer.carry(feeds)
         for peer, legs in self._flows.legs.items():
             legs.carry(self._plan.legs.get(peer, {}), feeds)
+
+    def _bring_about(self, now: float) -> None:
+        """See to it that what slots and legs shall carry comes."""
         awaiting = frozenset(self._pump.awaiting())
         self._demand(awaiting, now)
+        self._demanded_s = now
         self.rtcp.ask_awaited(awaiting, now)
 
     def _demand(self, awaiting: frozenset[int], now: float) -> None:
@@ -263,7 +281,7 @@ class Forwarder:
     def _expect_announced(self) -> None:
         """Streams for all that the trunks could bring: what is not demanded does not come."""
         wanted = {
-            source: (peer, self._offered[peer][source].encodings)
+            source: (peer, self._known.sources[peer][source].encodings)
             for source, peer in self._plan.upstreams.items()
         }
         for source, incoming in list(self._flows.incoming.items()):
@@ -273,6 +291,7 @@ class Forwarder:
             if source not in self._flows.incoming:
                 feed = Feed(source, self._add_streams(source, peer, encodings))
                 self._flows.incoming[source] = Incoming(peer=peer, encodings=encodings, feed=feed)
+                self._altered.add(source)
 
     def _add_streams(
         self, source: SourceId, peer: BridgeId, encodings: Iterable[RelayedEncoding]
@@ -329,52 +348,60 @@ class Forwarder:
     def relieve(self, small: bool, now: float) -> None:
         """From now on the bridge carries no larger pictures than it must, or any again."""
         self._small = small
-        if self._knowledge is not None:
-            self._share_out(self._flows.viewers.values(), now)
+        viewers = list(self._flows.viewers.values())
+        if self._knowledge is not None and self._share_out(viewers, now):
+            self._carry_pictures(viewers)
+            self._bring_about(now)
 
     def look(self, now: float) -> None:
         """See what arrives and who speaks: a few times a second."""
         levels: dict[SourceId, int] = {}
-        changed = False
         for source, feed in self._flows.feeds.items():
             stats = [self._pump.stream_stats(stream) for stream in feed.streams]
-            changed |= feed.look(stats, now)
+            if feed.look(stats, now):
+                self._altered.add(source)
             if kind_of(source).media is MediaKind.AUDIO:
                 spoke = now - stats[0].last_packet_s < SPOKE_WITHIN_S
                 levels[source] = stats[0].level if spoke else SILENCE_DBOV
             if source in self._flows.own:
                 self._note_ssrcs(source, stats)
-        heard = sum(level < SILENT_DBOV for level in levels.values())
-        if heard >= self._voices or now - self._voices_s > VOICES_HELD_S:
-            self._voices, self._voices_s = min(heard, LOUDEST_RELAYED), now
-        before = self._speakers.ranking, self._speakers.voices[:LOUDEST_RELAYED]
-        self._speakers.update(levels, now)
+        others_speak = self._floor.hear(levels, self._known.audio_slots(), now)
         self._tell_dominant()
-        # Who is behind all audio slots may change places unheard.
-        if (self._speakers.ranking, self._speakers.voices[:LOUDEST_RELAYED]) != before:
+        if self._viewed or others_speak:
             self.replan(now)
-        elif changed:
-            self._share_out(self._flows.viewers.values(), now)
+        elif self._altered:
+            viewers = self._flows.viewers.values()
+            concerned = [viewer for viewer in viewers if viewer.sees_any(self._altered)]
+            self._altered.clear()
+            self._share_out(concerned, now)
+            self._carry_pictures(concerned)
+            self._carry_legs()
+            self._bring_about(now)
+        elif now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
+            self._bring_about(now)
 
     def on_tick(
         self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]
     ) -> None:
         """Follow what paths carry; ask (again) for keyframes that are due, or awaited."""
+        if self._viewed:
+            self.replan(now)
         changed = []
         for viewer in self._flows.viewers.values():
             transport = viewer.participant.transport
             report = reports.get(transport)
-            if report is None:
-                continue
-            viewer.downlink.on_report(report, now)
-            probe = viewer.downlink.next_probe(now)
-            if probe is not None:
-                self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
-            if viewer.downlink.has_changed(self._voices * VOICE_BPS, now):
+            if report is not None:
+                viewer.downlink.on_report(report, now)
+                probe = viewer.downlink.next_probe(now)
+                if probe is not None:
+                    self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
+            if viewer.downlink.has_changed(self._floor.voices_bps, now):
                 changed.append(viewer)
-        if changed:
-            self._share_out(changed, now)
-        self.rtcp.ask_awaited(awaiting, now)
+        if self._share_out(changed, now):
+            self._carry_pictures(changed)
+            self._bring_about(now)
+        else:
+            self.rtcp.ask_awaited(awaiting, now)
 
     def _note_ssrcs(self, source: SourceId, stats: Iterable[StreamStats]) -> None:
         self._flows.own_ssrcs[source] = {
@@ -382,23 +409,10 @@ class Forwarder:
         }
 
     def _tell_dominant(self) -> None:
-        source = self._speakers.dominant
-        dominant = None if source is None else participant_of(source)
+        dominant = self._floor.dominant
         if dominant != self._dominant:
             self._dominant = dominant
             self._tell_focus(DominantSpeaker(conference=self.conference, participant=dominant))
-
-
-def _local(participant: Participant, view: View | None) -> Local:
-    count = {media: sum(slot.media is media for slot in participant.slots) for media in MediaKind}
-    local = Local(
-        sources=frozenset(source.id for source in participant.sources),
-        audio_slots=count[MediaKind.AUDIO],
-        video_slots=count[MediaKind.VIDEO],
-    )
-    if view is None:
-        return local
-    return replace(local, pictures=view.pictures, last_n=view.last_n, height_px=view.height_px)
 
 
 def _key(participant: Participant, slot: Slot) -> SlotKey:

@@ -55,6 +55,9 @@ OWN_SSRC = Ssrc(1)
 RtcpHandler = Callable[["Participant", tuple[RtcpPacket, ...], float], None]
 """Gets the packets of one compound, and when the pump received it."""
 
+MoveHandler = Callable[["Participant", float], None]
+"""Hears that a connected client's media goes another way from now on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
@@ -102,6 +105,7 @@ class Participant:
         dtls: DtlsServer,
         reach: Reach,
         on_rtcp: RtcpHandler,
+        on_moved: MoveHandler,
         dropped: Counter[str],
     ) -> None:
         """`codec` is what pictures of its conference shall be encoded with."""
@@ -110,6 +114,7 @@ class Participant:
         self._pump = pump
         self._demux = demux
         self._on_rtcp = on_rtcp
+        self._on_moved = on_moved
         self._dropped = dropped
         self._reach = reach
         self._fingerprint = dtls.fingerprint
@@ -373,6 +378,8 @@ class Participant:
             self._pump.select_address(self.transport, reply.selected)
         if reply.response is not None:
             self._pump.send(address, reply.response)
+        if reply.selected is not None and self.connected:
+            self._on_moved(self, arrival.datagram.received_s)
 
     def _on_datagram(self, datagram: Datagram) -> None:
         if datagram.kind == DTLS:

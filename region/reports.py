@@ -3,8 +3,6 @@
 Pure; RFC 3550 §6.4. Sequence numbers and loss come from the kernel's counters.
 """
 
-from dataclasses import replace
-
 from region.kernel import EgressStats, StreamStats
 from region.rtcp import ReportBlock, SenderReport
 from relay.ids import Ssrc
@@ -53,11 +51,10 @@ class Reception:
 
 def forwarded(report: SenderReport, ssrc: Ssrc, egress: EgressStats) -> SenderReport:
     """The sender's report for receivers of it: same moment, the egress's clock and counts."""
-    return replace(
-        report,
+    return SenderReport(
         ssrc=ssrc,
+        ntp=report.ntp,
         timestamp_ticks=(report.timestamp_ticks + egress.timestamp_offset) & _MASK_32,
         packets=egress.packets & _MASK_32,
         octets=egress.bytes & _MASK_32,
-        reports=(),
     )

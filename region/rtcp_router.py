@@ -11,7 +11,7 @@ from region.participant import OWN_SSRC, Participant
 from region.reports import forwarded
 from region.rtcp import Pli, ReceiverReport, RtcpPacket, SenderReport, build_compound
 from region.trunks import Trunks
-from relay.ids import BridgeId, SourceId, Ssrc, participant_of
+from relay.ids import BridgeId, MediaKind, SourceId, Ssrc, participant_of
 
 
 class RtcpRouter:
@@ -47,6 +47,17 @@ class RtcpRouter:
         viewer = self._flows.viewers.get(participant.id)
         for slot in participant.slots:
             if viewer is not None and slot.ssrc == ssrc and (carried := viewer.in_slot(slot)):
+                self.request_keyframe(*carried, now)
+
+    def all_slots_keyframe(self, participant: Participant, now: float) -> None:
+        """What went to a client was lost for a while: longer, most likely, than is kept of it.
+
+        Browsers wait for seconds before they ask by themselves.
+        """
+        viewer = self._flows.viewers.get(participant.id)
+        for slot in participant.slots:
+            video = slot.media is MediaKind.VIDEO
+            if video and viewer is not None and (carried := viewer.in_slot(slot)):
                 self.request_keyframe(*carried, now)
 
     def leg_keyframe(self, peer: BridgeId, ssrc: Ssrc, now: float) -> bool:
@@ -133,9 +144,12 @@ class RtcpRouter:
         return None if legs is None else legs.of_ssrc(ssrc)
 
 
+_OURS = build_compound(ReceiverReport(ssrc=OWN_SSRC))
+
+
 def _for_itself(*packets: RtcpPacket) -> bytes:
     """A compound that begins with the bridge's own SSRC, by which SRTCP knows its sender."""
-    return build_compound(ReceiverReport(ssrc=OWN_SSRC), *packets)
+    return _OURS + build_compound(*packets)
 
 
 def _plis(media_ssrcs: Iterable[Ssrc]) -> bytes:

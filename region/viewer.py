@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from region.allocation import WORTH_A_KEYFRAME, Request, allocate
+from region.allocation import WORTH_A_KEYFRAME, Rates, Request, allocate
 from region.downlink import Downlink
 from region.encodings import choose
 from region.feed import Feed
@@ -41,12 +41,13 @@ class _Carried:
 
 
 class Viewer:
-    """`show` says what; `share_out` how good; `carry` has the kernel do it."""
+    """`hear` and `see` say what; `share_out` how good; `carry_…` have the kernel do it."""
 
     def __init__(self, participant: Participant, pump: Pump) -> None:
         self.participant = participant
         self.downlink = Downlink(reports=any(slot.numbered for slot in participant.slots))
         self._pump = pump
+        self._heard: Mapping[Slot, SourceId] = {}
         self._shown: Mapping[Slot, SourceId] = {}
         self._pictures: tuple[Picture, ...] = ()
         self._layers: dict[SourceId, Layer] = {}
@@ -54,10 +55,24 @@ class Viewer:
         """By egress: what it carries or will as soon as a keyframe comes."""
         self._before: dict[int, _Carried] = {}
         """By egress: what it carries until then."""
+        self._targets: tuple[tuple[SourceId, Layer], ...] | None = None
+        """Of the pictures in `_carried`, as their feeds were when they were carried last."""
 
-    def show(self, shown: Mapping[Slot, SourceId], pictures: tuple[Picture, ...]) -> None:
-        """What is to be in which slot, and of the pictures in them the most wanted first."""
+    def hear(self, heard: Mapping[Slot, SourceId]) -> None:
+        """Whose voice is to be in which slot."""
+        self._heard = heard
+
+    def see(self, shown: Mapping[Slot, SourceId], pictures: tuple[Picture, ...]) -> None:
+        """Which picture is to be in which slot, and which are the most wanted, these first."""
         self._shown, self._pictures = shown, pictures
+
+    def hears_any(self, sources: Collection[SourceId]) -> bool:
+        """Whether one of them is to be in one of its slots for voices."""
+        return any(source in sources for source in self._heard.values())
+
+    def sees_any(self, sources: Collection[SourceId]) -> bool:
+        """Whether one of them is to be in one of its slots for pictures."""
+        return any(source in sources for source in self._shown.values())
 
     def share_out(
         self,
@@ -67,8 +82,11 @@ class Viewer:
         now: float,
         *,
         small: bool,
-    ) -> None:
-        """Decide anew at which layer each picture is shown; `small`: no larger than it must be."""
+    ) -> bool:
+        """Decide anew at which layer each picture is shown; whether any is at another.
+
+        `small`: none is larger than it must be.
+        """
         requests = [
             Request(
                 source=picture.source,
@@ -81,20 +99,31 @@ class Viewer:
             for picture in self._pictures
             if picture.source in feeds
         ]
+        before = self._layers
         self._layers = allocate(self.downlink.budget_bps(audio_bps, now), requests)
-        best_bps = sum(max(each.rates_bps.values(), default=0) for each in requests)
+        best_bps = sum(each.rates_bps.best_bps for each in requests)
         self.downlink.on_wanted(audio_bps + int(WORTH_A_KEYFRAME * best_bps))
+        return self._layers != before
 
-    def carry(self, feeds: Mapping[SourceId, Feed]) -> None:
-        """Let each egress carry what it shall, as far as it is there."""
+    def carry_voices(self, feeds: Mapping[SourceId, Feed]) -> None:
+        """Let each slot for a voice carry what it shall."""
+        for slot in self.participant.slots:
+            if slot.media is MediaKind.AUDIO:
+                source = self._heard.get(slot)
+                feed = None if source is None else feeds.get(source)
+                wanted = None if feed is None else _Carried(feed, 0, TOP_LAYER, TOP_LAYER, 0)
+                self._set(slot.egress, wanted)
+
+    def carry_pictures(self, feeds: Mapping[SourceId, Feed]) -> None:
+        """Let each slot for a picture carry what it shall, as far as it is there."""
+        self._targets = None
         heights_px = {picture.source: picture.height_px for picture in self._pictures}
         for slot in self.participant.slots:
+            if slot.media is MediaKind.AUDIO:
+                continue
             source = self._shown.get(slot)
             feed = None if source is None else feeds.get(source)
-            if slot.media is MediaKind.AUDIO:
-                layer: Layer | None = TOP_LAYER
-            else:
-                layer = None if source is None else self._layers.get(source)
+            layer = None if source is None else self._layers.get(source)
             if feed is None or layer is None:
                 self._set(slot.egress, None)
                 continue
@@ -103,17 +132,22 @@ class Viewer:
             self._set(slot.egress, _Carried(feed, choice.encoding, choice.limit, layer, height_px))
 
     def targets(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, Layer]]:
-        """What has to come so that every slot shows what it shall, and until then what it does.
+        """What has to come so that every picture is as it shall be, and until then as it is.
 
         `awaiting` are the egresses that wait for a keyframe.
         """
-        for egress, carried in self._carried.items():
-            yield carried.feed.source, carried.layer
-            yield carried.feed.source, carried.arriving
-            before = self._before.get(egress)
-            if before is not None and egress in awaiting:
+        if self._targets is None:
+            self._targets = tuple(
+                (each.feed.source, layer)
+                for each in self._carried.values()
+                if kind_of(each.feed.source).media is MediaKind.VIDEO
+                for layer in {each.layer, each.arriving}
+            )
+        yield from self._targets
+        for egress, before in list(self._before.items()):
+            if egress in awaiting:
                 yield before.feed.source, before.arriving
-            elif before is not None:
+            else:
                 del self._before[egress]
 
     def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
@@ -122,12 +156,12 @@ class Viewer:
             carried = self._carried[egress]
             yield carried.feed.source, carried.encoding
 
-    def slots_of(self, source: SourceId, encoding: int) -> Iterator[Slot]:
-        """The slots that shall carry this encoding."""
+    def carrying(self) -> Iterator[tuple[Slot, tuple[SourceId, int]]]:
+        """Each slot that shall carry something, and of which source which encoding."""
         for slot in self.participant.slots:
             carried = self._carried.get(slot.egress)
-            if carried and carried.feed.source == source and carried.encoding == encoding:
-                yield slot
+            if carried is not None:
+                yield slot, (carried.feed.source, carried.encoding)
 
     def in_slot(self, slot: Slot) -> tuple[SourceId, int] | None:
         """The source and encoding that a slot shall carry."""
@@ -155,7 +189,9 @@ class Viewer:
         self._carried[egress] = wanted
 
 
-def _rates_bps(feed: Feed, codec: VideoCodec, *, small: bool) -> Mapping[Layer, int]:
+def _rates_bps(feed: Feed, codec: VideoCodec, *, small: bool) -> Rates:
     rates_bps = feed.rates_bps(codec)
+    if not small:
+        return rates_bps
     lowest = min((layer.spatial for layer in rates_bps), default=0)
-    return {layer: bps for layer, bps in rates_bps.items() if layer.spatial == lowest or not small}
+    return Rates({each: bps for each, bps in rates_bps.items() if each.spatial == lowest})

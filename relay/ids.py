@@ -107,7 +107,13 @@ def participant_of(source: SourceId) -> ParticipantId:
 
 def kind_of(source: SourceId) -> SourceKind:
     """What kind of source this is; ValueError when the number names no kind."""
-    return SourceKind(source & 3)
+    kind = _KINDS[source & 3]
+    if kind is None:
+        raise ValueError(f"{source} is no source's number")
+    return kind
+
+
+_KINDS: tuple[SourceKind | None, ...] = (None, *SourceKind)
 
 
 def region_of(text: str) -> Region:

@@ -38,6 +38,8 @@ class Join(_Message):
         default_factory=dict, max_length=256
     )
     """Region to measured round trip."""
+    resume: Annotated[str, Field(max_length=64)] | None = Field(default=None, repr=False)
+    """What `joined` said on the connection that this one is to replace."""
 
 
 class Offer(_Message):
@@ -129,6 +131,10 @@ class Joined(_Message):
     people: list[Person]
     codec: CodecName
     ice_servers: list[IceServer]
+    resumed: bool
+    """You are who you were on the connection before: your id and your transport are the same."""
+    resume: Annotated[str, Field(repr=False)]
+    """For the `join` of a connection that is to go on as this participant; a secret."""
 
 
 class Answer(_Message):

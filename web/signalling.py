@@ -66,6 +66,8 @@ class Browser:
         self._messages = TokenBucket(MESSAGES_PER_S, MESSAGE_BURST)
         self._plans = TokenBucket(PLANS_PER_S, PLAN_BURST)
         self._bad_requests = 0
+        self._left_alone = False
+        """Whether the socket closed before anybody said goodbye."""
         self._sending = trio.Lock()
 
     async def run(self) -> None:
@@ -76,6 +78,8 @@ class Browser:
                 nursery.start_soon(self._write, session, nursery.cancel_scope)
                 await self._read(session)
                 nursery.cancel_scope.cancel()
+            if self._left_alone:
+                session.linger()
 
     async def _read(self, session: Session) -> None:
         try:
@@ -99,11 +103,11 @@ class Browser:
                     if not await self._complain(str(error)):
                         return
         except BrowserGone:
-            pass
+            self._left_alone = True
 
     def _take(self, message: Join | Offer | Mute | View, session: Session) -> None:
         match message:
-            case Join(room=room, name=name, region=region, rtts_ms=rtts_ms):
+            case Join(room=room, name=name, region=region, rtts_ms=rtts_ms, resume=resume):
                 try:
                     conference, shown = room_of(room), display_name_of(name)
                 except ValueError as error:
@@ -112,7 +116,7 @@ class Browser:
                     region=Region(region) if region else None,
                     rtts_ms={Region(measured): rtt_ms for measured, rtt_ms in rtts_ms.items()},
                 )
-                session.join(conference, shown, wish)
+                session.join(conference, shown, wish, resume)
             case Offer(attempt=attempt, renews=renews, sdp=sdp, sources=sources):
                 kinds = {mid: kind_of(kind) for mid, kind in sources.items()}
                 session.offer(attempt, sdp, kinds, renews=renews)
@@ -135,13 +139,13 @@ class Browser:
         """Passes notices on; ends the connection when they end or one is final."""
         try:
             async for notice in session.notices:
-                message = to_browser(notice, self._ice_servers(notice))
+                message = to_browser(notice, self._ice_servers(notice), session.secret)
                 await self._send(message)
                 if isinstance(message, Error) and message.fatal:
                     break
             await self._close(_POLICY)
         except BrowserGone:
-            pass
+            self._left_alone = True
         scope.cancel()
 
     def _ice_servers(self, notice: notices.Notice) -> tuple[IceServer, ...]:

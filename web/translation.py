@@ -60,17 +60,22 @@ def display_name_of(text: str) -> str:
 
 
 def to_browser(
-    notice: notices.Notice, ice_servers: Sequence[messages.IceServer]
+    notice: notices.Notice, ice_servers: Sequence[messages.IceServer], secret: str
 ) -> messages.ToBrowser:
-    """The message that tells a browser this; a newcomer also the TURN servers it may use."""
+    """The message that tells a browser this.
+
+    A newcomer also hears of the TURN servers it may use, and by which secret it may come back.
+    """
     match notice:
-        case notices.Joined(conference=conference, you=you, people=people, codec=codec):
+        case notices.Joined():
             return messages.Joined(
-                room=conference,
-                you=_person(you),
-                people=[_person(one) for one in people],
-                codec=_CODEC_NAME_OF[codec],
+                room=notice.conference,
+                you=_person(notice.you),
+                people=[_person(one) for one in notice.people],
+                codec=_CODEC_NAME_OF[notice.codec],
                 ice_servers=list(ice_servers),
+                resumed=notice.resumed,
+                resume=secret,
             )
         case notices.Answer(attempt=attempt, sdp=sdp):
             return messages.Answer(attempt=attempt, sdp=sdp)

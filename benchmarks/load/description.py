@@ -312,7 +312,10 @@ def parse_untrusted(text: str) -> Description:
             dict.fromkeys(
                 (parts[4], int(parts[5]))
                 for parts in candidates
-                if len(parts) > 5 and parts[1] == "1" and parts[2].lower() == "udp"
+                if len(parts) > 5
+                and parts[1] == "1"
+                and parts[2].lower() == "udp"
+                and parts[5].isdecimal()
             )
         ),
         sections=tuple(_section_untrusted(block[0], _Attributes(block)) for block in media),

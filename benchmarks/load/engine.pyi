@@ -33,8 +33,9 @@ class Engine(Player):
     def stop(self) -> None:
         """Make `run` return soon; may be called from any thread, more than once."""
 
-    def effort(self) -> tuple[float, float]:
-        """CPU that the thread has used, and how late a sweep ever began, both in seconds."""
+    @property
+    def cpu_s(self) -> float:
+        """CPU that the thread has used so far."""
 
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""

@@ -36,6 +36,7 @@ cdef enum:
     KIND_RTCP = 2
 
     BATCH_IN = 32
+    MOST_BATCHES = 64  # of one socket in a sweep: others are to have their turn
     IN_BYTES = 65_536  # of datagrams that came as one (UDP GRO)
     IN_STRIDE = IN_BYTES + 4_160  # so that their first lines are not all in one set of the cache
     RECEIVE_BUFFER_BYTES = 4 << 20
@@ -59,7 +60,7 @@ cdef class Engine(Reporter):
     cdef mmsghdr in_message[BATCH_IN]
     cdef iovec in_vector[BATCH_IN]
     cdef uint8_t in_control[BATCH_IN * CONTROL_BYTES]
-    cdef int64_t cpu_ns, behind_ns
+    cdef int64_t cpu_ns
 
     def __cinit__(self, *, double sweep_ms=5):
         cdef int i
@@ -113,9 +114,10 @@ cdef class Engine(Reporter):
         """Make `run` return soon; may be called from any thread, more than once."""
         store_release(&self.stopping, 1)
 
-    def effort(self):
-        """CPU that the thread has used, and how late a sweep ever began, both in seconds."""
-        return self.cpu_ns / 1e9, self.behind_ns / 1e9
+    @property
+    def cpu_s(self):
+        """CPU that the thread has used so far."""
+        return self.cpu_ns / 1e9
 
     cdef void _loop(self) noexcept nogil:
         cdef int64_t now_ns = monotonic_ns(), sweep_ns = now_ns, next_ns
@@ -124,7 +126,6 @@ cdef class Engine(Reporter):
             fair_acquire(&self.lock)
             self._play_due(now_ns)
             if now_ns >= sweep_ns:
-                self.behind_ns = max(self.behind_ns, now_ns - sweep_ns)
                 sweep_ns = max(sweep_ns, now_ns - self.sweep_ns) + self.sweep_ns
                 self._sweep(now_ns)
                 self.cpu_ns = thread_cpu_ns()
@@ -160,11 +161,12 @@ cdef class Engine(Reporter):
 
     cdef bint _receive(self, Client *client, int64_t now_ns) noexcept nogil:
         """Whether there was anything."""
-        cdef int i, received, length, segment, at
+        cdef int i, received, length, segment, at, batches = 0
         cdef int64_t at_ns
         cdef uint8_t *data
         cdef bint any = False
-        while True:
+        while batches < MOST_BATCHES:
+            batches += 1
             for i in range(BATCH_IN):
                 set_control(&self.in_message[i].msg_hdr, self.in_control + i * CONTROL_BYTES)
             received = recvmmsg(client.fd, self.in_message, BATCH_IN, MSG_DONTWAIT, NULL)
@@ -174,7 +176,7 @@ cdef class Engine(Reporter):
                 return any
             any = True
             for i in range(received):
-                read_control(&self.in_message[i].msg_hdr, &at_ns, &segment)
+                read_control(&self.in_message[i].msg_hdr, &at_ns, &segment, &client.overflowed)
                 if at_ns == 0:
                     at_ns = wall_ns()
                 length = <int>self.in_message[i].msg_len
@@ -186,7 +188,8 @@ cdef class Engine(Reporter):
                     self._arrived(client, data + at, min(segment, length - at), at_ns, now_ns)
                     at += segment
             if received < BATCH_IN:
-                return True
+                break
+        return any
 
     cdef inline void _arrived(
         self, Client *client, uint8_t *data, int length, int64_t at_ns, int64_t now_ns

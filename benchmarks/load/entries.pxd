@@ -90,6 +90,7 @@ cdef struct Client:
     int64_t paced_ns  # when all that has left would have, at that rate
     int64_t first_media_ns  # CLOCK_REALTIME; 0 until something came
     uint64_t datagrams, bytes, unexpected, malformed, rtcp_failed, refused, unsent
+    uint32_t overflowed  # datagrams that found no room in the socket
     uint64_t retransmissions, retransmission_bytes, padding, unneeded
     uint64_t feedbacks, nacks_sent, plis_sent, consents
 
@@ -97,5 +98,9 @@ cdef struct Sums:
     # Of streams and senders, also of those that are gone.
     uint64_t packets, bytes, missing, duplicates, reordered, recovered, given_up
     uint64_t undecryptable, malformed, unmarked, padding, picture_jumps, base_jumps
-    uint64_t retransmissions, unneeded, unexpected
+    uint64_t retransmissions, unneeded, unexpected, overflowed
     uint64_t sent_packets, sent_bytes, unsent, skipped, retransmitted, keyframes_asked
+
+
+cdef inline bint is_playing(const Sender *sender) noexcept nogil:
+    return sender.active and sender.wanted and sender.script != NULL

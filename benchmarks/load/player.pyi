@@ -1,8 +1,8 @@
 """The player's types; the code is `player.pyx`."""
 
-from benchmarks.load.roster import Roster
+from benchmarks.load.counts import Counts
 
-class Player(Roster):
+class Player(Counts):
     """Senders that play scripts."""
 
     def play(self, sender: int, script: int, phase_us: int = 0) -> None:

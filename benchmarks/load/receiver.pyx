@@ -242,7 +242,7 @@ cdef class Receiver(Player):
             client.unneeded += 1
             return
         sequence = load16(restored.payload)
-        if take(stream, sequence) != LATE:
+        if take(stream, sequence) == DUPLICATE:
             client.unneeded += 1
             return
         stream.recovered += 1

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from benchmarks.load.clock cimport ntp_of, wall_ns
 from benchmarks.load.entries cimport *
-from benchmarks.load.player cimport TRAILER_BYTES
+from benchmarks.load.packer cimport TRAILER_BYTES
 from benchmarks.load.receiver cimport Receiver
 from benchmarks.load.tally cimport REPORT_BLOCK_BYTES, Stream, write_block
 from region.kernel.arrivals cimport MAX_FEEDBACK_BYTES, write_feedback
@@ -47,7 +47,7 @@ cdef class Reporter(Receiver):
             size = 4 + 4 * load16(data + at + 2)
             if data[at] >> 6 != 2 or at + size > length:
                 client.malformed += 1
-                return True
+                break
             kind, count = data[at + 1], data[at] & 0x1F
             if kind == 200 and size >= 28:
                 self._note_report(client, data + at, now_ns)

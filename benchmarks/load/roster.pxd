@@ -1,9 +1,8 @@
 """The tables as the engine's thread reads them, under their lock."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
 from benchmarks.load.entries cimport Client, Script, Sender, Sums
-from benchmarks.load.mark cimport BUCKETS
 from region.kernel.system cimport fair_lock
 
 cdef enum:
@@ -21,8 +20,6 @@ cdef class Roster:
     cdef Script **scripts
     cdef uint32_t scripts_used
     cdef Sums gone  # of what has been removed
-    cdef uint64_t audio_delays[BUCKETS]
-    cdef uint64_t video_delays[BUCKETS]
     cdef dict sessions  # what must live as long as a client does
 
     cdef Client *client_of(self, uint32_t handle) noexcept nogil

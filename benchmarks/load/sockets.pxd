@@ -1,6 +1,6 @@
 """Sockets that say of each datagram when it came, and hand over as one what was sent as one."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from region.kernel.system cimport msghdr
 
@@ -23,8 +23,11 @@ cdef extern from *:
     #ifndef SCM_TIMESTAMPNS
     #define SCM_TIMESTAMPNS SO_TIMESTAMPNS
     #endif
-    /* When the system had it, and of what size its segments are; 0 where it does not say. */
-    static inline void read_control(struct msghdr *m, int64_t *at_ns, int *segment) {
+    /* When the system had it, of what size its segments are (0 where it does not say), and how
+       many came so far for which the socket had no room. */
+    static inline void read_control(
+        struct msghdr *m, int64_t *at_ns, int *segment, uint32_t *overflowed
+    ) {
         struct cmsghdr *c;
         *at_ns = 0; *segment = 0;
         for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
@@ -33,12 +36,15 @@ cdef extern from *:
                 *at_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
             } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
                 memcpy(segment, CMSG_DATA(c), sizeof *segment);
+            } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+                memcpy(overflowed, CMSG_DATA(c), sizeof *overflowed);
             }
         }
     }
     static inline int ask_for_control(int fd) {
         int one = 1;
         return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one)
+            || setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one)
             || setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
     }
     static inline void set_control(struct msghdr *m, void *room) {
@@ -50,7 +56,7 @@ cdef extern from *:
     }
     static inline void wake_exactly(void) { prctl(PR_SET_TIMERSLACK, 1000); }
     """
-    void read_control(msghdr *, int64_t *, int *) nogil
+    void read_control(msghdr *, int64_t *, int *, uint32_t *) nogil
     int ask_for_control(int) nogil
     void set_control(msghdr *, void *) nogil
     void enlarge(int, int) nogil

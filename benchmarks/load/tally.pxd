@@ -7,6 +7,7 @@ comes itself, is restored from a retransmission, or is WINDOW behind.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from benchmarks.load.clock cimport ticks_of
 from region.kernel.repair cimport Gaps
 from region.kernel.wire cimport store16, store32
 
@@ -105,7 +106,7 @@ cdef inline Arrival take(Stream *stream, uint16_t sequence) noexcept nogil:
 cdef inline void note_jitter(
     Stream *stream, uint32_t timestamp, int64_t arrived_ns, int clock_rate
 ) noexcept nogil:
-    cdef int64_t transit = arrived_ns // 1000 * clock_rate // 1_000_000 - timestamp
+    cdef int64_t transit = ticks_of(arrived_ns, clock_rate) - timestamp
     cdef int32_t change = <int32_t>(transit - stream.transit)
     if stream.packets:
         if change < 0:

@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.load.counts import BUCKET_BOUNDS_NS, Totals
 from benchmarks.load.engine import Engine
-from benchmarks.load.roster import BUCKET_BOUNDS_NS, Totals
 
 HEADERS_BYTES = 20 + 8
 """In front of an SRTP packet: IPv4 and UDP."""
@@ -62,7 +62,7 @@ class Snapshot:
             totals=engine.totals(),
             audio=Delays(audio),
             video=Delays(video),
-            engine_cpu_s=engine.effort()[0],
+            engine_cpu_s=engine.cpu_s,
         )
 
 
@@ -142,4 +142,5 @@ class Figures:
     @property
     def overloaded(self) -> bool:
         """Whether the load itself did not keep up: then the figures are its own and no bridge's."""
-        return bool(self.counted.skipped or self.counted.unsent)
+        counted = self.counted
+        return bool(counted.skipped or counted.unsent or counted.overflowed)

@@ -209,6 +209,7 @@ class JanusMember:
     def leave(self) -> None:
         """Let go of its connections."""
         self._room.sent.pop(self.id, None)
+        self.clients.clear()
         self._until_it_leaves.close()
 
     async def _subscribe(self, wanted: Sequence[_Stream]) -> None:

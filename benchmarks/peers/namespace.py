@@ -7,18 +7,25 @@ is sent to its addresses takes the way that loopback has, so a bridge on either 
 import ctypes
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import trio
+from outcome import Outcome
 
 from benchmarks.peers import Place
 
 ADDRESSES = tuple(f"198.18.0.{number}" for number in range(1, 9))
 """RFC 2544: for benchmarks of network devices; nobody on the real internet has them."""
 
+WAIT_S = 10.0
+
+_IDLE = "Trio thread"
+"""What trio calls a thread that has nothing to do."""
 _CLONE_NEWNET = 0x40000000
 _OURS = Path("/proc/thread-self/ns/net")
 _LINKS = f"""\
@@ -34,8 +41,10 @@ link set eth0 addrgenmode none up
 def private_network() -> Iterator[tuple[Place, ...]]:
     """A new network, with loopback and some addresses: what this thread opens and starts is there.
 
-    Each place is an address, for bridges that run side by side. Threads that it starts are there as well, and what is open goes on working afterwards; the
-    network ends with the last process and socket in it. click.ClickException without root.
+    Each place is an address, for bridges that run side by side. Threads that it starts are there as
+    well, and what is open goes on working afterwards; the network ends with the last process and
+    socket in it. To be entered and left outside of trio, for trio's idle threads come along.
+    click.ClickException without root.
     """
     with _OURS.open() as home:
         try:
@@ -48,9 +57,33 @@ def private_network() -> Iterator[tuple[Place, ...]]:
             )
             if made.returncode != 0:
                 raise click.ClickException(f"no network namespace: {made.stderr.strip()}")
+            _bring_trios_threads_here()
             yield tuple(Place(address=each, local_address=each) for each in ADDRESSES)
         finally:
             _call("setns", home.fileno(), _CLONE_NEWNET)
+            _bring_trios_threads_here()
+
+
+def _bring_trios_threads_here() -> None:
+    """Into this thread's network: trio keeps idle threads for whoever needs one next.
+
+    They start programs, and stay where the thread was that first needed them.
+    """
+    idle = [each for each in threading.enumerate() if each.name.startswith(_IDLE)]
+    # Each waits for the others, so that no thread is taken twice.
+    all_here = threading.Barrier(len(idle) + 1)
+    outcomes: list[Outcome[None]] = []
+    with _OURS.open() as here:
+
+        def come() -> None:
+            _call("setns", here.fileno(), _CLONE_NEWNET)
+            all_here.wait(WAIT_S)
+
+        for _ in idle:
+            trio.lowlevel.start_thread_soon(come, outcomes.append)
+        all_here.wait(WAIT_S)
+    for outcome in outcomes:
+        outcome.unwrap()
 
 
 def _call(name: str, *arguments: int) -> None:

@@ -4,14 +4,16 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import trio
 from pylibsrtp import Policy, Session
 
+from benchmarks.load.counts import StreamStats
 from benchmarks.load.engine import Engine
-from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO, PAYLOAD_VIDEO_RTX, StreamStats
+from benchmarks.load.roster import PAYLOAD_AUDIO, PAYLOAD_VIDEO, PAYLOAD_VIDEO_RTX
 from relay.payload import HeaderExtension
 
 OPUS, VP8, RTX = 111, 96, 97
@@ -19,6 +21,8 @@ SSRC, RTX_SSRC = 0x1000, 0x1001
 DEADLINE_S = 5.0
 MARK = struct.Struct("<IIBBBBIq")
 MAGIC = 0x6D746F6F
+UDP_SEGMENT = 103
+"""<linux/udp.h>; Python has no name for it."""
 
 _POLL_S = 0.002
 
@@ -32,6 +36,7 @@ class Line:
         self._outbound = Session(_policy(keys[0], Policy.SSRC_ANY_OUTBOUND))
         self._inbound = Session(_policy(keys[1], Policy.SSRC_ANY_INBOUND))
         self.client = 0
+        self.begin: Callable[[], None] = lambda: None
         self._left = False
 
     def leave(self) -> None:
@@ -43,6 +48,12 @@ class Line:
     def send(self, packet: bytes) -> None:
         """An RTP packet, encrypted."""
         self.socket.send(self._outbound.protect(packet))
+
+    def send_as_one(self, packets: Sequence[bytes]) -> None:
+        """RTP packets of one size, but for the last which may be shorter, by UDP GSO."""
+        data = [self._outbound.protect(packet) for packet in packets]
+        segment = struct.pack("=H", len(data[0]))
+        self.socket.sendmsg([b"".join(data)], [(socket.IPPROTO_UDP, UDP_SEGMENT, segment)])
 
     def send_rtcp(self, packet: bytes) -> None:
         self.socket.send(self._outbound.protect_rtcp(packet))
@@ -85,8 +96,8 @@ class Line:
 
 
 @asynccontextmanager
-async def line(**manners: int) -> AsyncIterator[Line]:
-    """The engine runs; its client has agreed on everything that there is."""
+async def line(*, asleep: bool = False, **manners: int) -> AsyncIterator[Line]:
+    """The client has agreed on everything that there is; the engine runs, or waits for `begin`."""
     engine = Engine(sweep_ms=2)
     async with trio.open_nursery() as nursery:
         with _pair() as (near, far):
@@ -101,7 +112,9 @@ async def line(**manners: int) -> AsyncIterator[Line]:
                 repairs={RTX_SSRC: SSRC},
                 **manners,
             )
-            nursery.start_soon(trio.to_thread.run_sync, engine.run)
+            made.begin = partial(nursery.start_soon, trio.to_thread.run_sync, engine.run)
+            if not asleep:
+                made.begin()
             try:
                 yield made
             finally:

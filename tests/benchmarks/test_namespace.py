@@ -2,9 +2,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
+import trio
 
 from benchmarks.peers import Place
 from benchmarks.peers.namespace import private_network
@@ -42,6 +44,28 @@ def test_a_program_that_is_started_in_a_private_network_is_in_it(place: Place) -
         [*place.prefix, sys.executable, "-c", f"import os; print(os.readlink('{HERE}'))"], text=True
     )
     assert said.strip() == os.readlink(HERE)
+
+
+def test_threads_that_trio_keeps_for_later_come_along_and_come_home_again() -> None:
+    async def networks() -> set[str]:
+        """Of several threads at once."""
+        found: set[str] = set()
+        together = threading.Barrier(3)
+
+        def look() -> None:
+            together.wait(WAIT_S)
+            found.add(os.readlink(HERE))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(together.parties):
+                nursery.start_soon(trio.to_thread.run_sync, look)
+        return found
+
+    home = os.readlink(HERE)
+    assert trio.run(networks) == {home}
+    with private_network():
+        assert trio.run(networks) == {os.readlink(HERE)} != {home}
+    assert trio.run(networks) == {home}
 
 
 def test_a_thread_is_back_at_home_when_the_context_ends_and_its_sockets_are_not() -> None:

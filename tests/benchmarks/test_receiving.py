@@ -4,7 +4,7 @@ import struct
 
 import trio
 
-from benchmarks.load.roster import BUCKET_BOUNDS_NS
+from benchmarks.load.counts import BUCKET_BOUNDS_NS
 from region.rtcp import Nack, Other, Pli, ReceiverReport, parse_compound_untrusted
 from tests.benchmarks.line import OPUS, RTX, RTX_SSRC, SSRC, Line, line, picture, rtp
 
@@ -28,6 +28,28 @@ async def test_packets_in_order_are_counted_and_nothing_else_is() -> None:
         assert stream.picture_jumps == stream.base_jumps == stream.unmarked == 0
         assert stream.keyframes == 1
         assert (stream.sender, stream.layer, stream.layer_packets) == (7, 1, (0, 100, 0))
+
+
+async def test_packets_that_come_as_one_are_told_apart() -> None:
+    async with line() as wire:
+        keyframe = picture(1, 1, keyframe=True)
+        pictures = [keyframe, *(picture(number, number) for number in range(2, 10))]
+        packets = [rtp(number, each) for number, each in enumerate(pictures, start=1)]
+        wire.send_as_one([*packets[:-1], packets[-1][:-4]])
+        stream = await wire.counted(lambda it: it.packets == 9)
+        assert (stream.missing, stream.undecryptable, stream.picture_jumps) == (0, 0, 0)
+
+
+async def test_what_finds_no_room_in_the_socket_is_the_loads_own_loss() -> None:
+    async with line(asleep=True, decrypt_one_in=0) as wire:
+        for number in range(20_000):
+            wire.socket.send(rtp(number, bytes(1_200)))
+        wire.begin()
+        await wire.counted(lambda it: it.packets > 0)
+        wire.socket.send(rtp(20_000, bytes(1_200)))
+        await wire.until(lambda: wire.engine.totals().overflowed > 0)
+        stream = await wire.counted(lambda it: it.given_up > 0)
+        assert stream.packets + wire.engine.totals().overflowed == 20_001
 
 
 async def test_a_number_is_missing_until_it_comes() -> None:
@@ -153,6 +175,18 @@ async def test_a_retransmission_fills_the_gap() -> None:
         wire.send(rtp(501, again, ssrc=RTX_SSRC, payload_type=RTX))
         await wire.until(lambda: wire.engine.client_stats(wire.client).unneeded == 1)
         assert wire.engine.client_stats(wire.client).retransmissions == 2
+
+
+async def test_a_retransmission_that_overtakes_its_original_counts_in_its_place() -> None:
+    async with line() as wire:
+        await send_numbered(wire, 1)
+        await wire.counted(lambda it: it.packets == 1)
+        again = struct.pack("!H", 2) + picture(2, 2)
+        wire.send(rtp(500, again, ssrc=RTX_SSRC, payload_type=RTX))
+        await wire.counted(lambda it: it.packets == 2)
+        await send_numbered(wire, 2, 3)
+        stream = await wire.counted(lambda it: it.packets == 3)
+        assert (stream.recovered, stream.duplicates, stream.missing) == (1, 1, 0)
 
 
 async def test_sound_is_not_asked_for_again() -> None:

@@ -12,15 +12,29 @@ from tests.e2e.mesh import Mesh, eventually
 MEETS_WITHIN_S = 10.0
 FRAMES_SEEN = 50
 
-# What the page itself keeps to itself: its signalling, its answers and its peer connections.
+# What the page itself keeps to itself: its signalling, and its peer connections, which it makes in
+# a window of their own.
 SPY = """
-window.spy = {sockets: [], connections: []};
+window.spy = {sockets: [], connections: [], answered: answer => answer};
 window.WebSocket = class extends WebSocket {
   constructor(...all) { super(...all); spy.sockets.push(this); }
 };
-window.RTCPeerConnection = class extends RTCPeerConnection {
-  constructor(...all) { super(...all); spy.connections.push(this); }
+spy.on = inner => {
+  inner.RTCPeerConnection = class extends inner.RTCPeerConnection {
+    constructor(...all) { super(...all); spy.connections.push(this); }
+    setRemoteDescription(answer) { return super.setRemoteDescription(spy.answered(answer)); }
+  };
 };
+spy.on(window);
+{
+  const {get} = Object.getOwnPropertyDescriptor(HTMLIFrameElement.prototype, "contentWindow");
+  const known = new WeakSet();
+  Object.defineProperty(HTMLIFrameElement.prototype, "contentWindow", {get() {
+    const inner = get.call(this);
+    if (inner !== null && !known.has(inner)) { known.add(inner); spy.on(inner); }
+    return inner;
+  }});
+}
 """
 
 # What comes in now, by the browser's own statistics: whose it is says the media itself, by CSRC.
@@ -205,6 +219,10 @@ class Guest:
             }"""
         )
 
+    def transports(self) -> int:
+        """How many peer connections the page has ever made; by a region's name it measures none."""
+        return self.page.evaluate("spy.connections.length")
+
     def uplink_bps(self) -> float:
         """What the browser believes that its way to the bridge carries (its own estimate)."""
         return self.page.evaluate(
@@ -219,7 +237,7 @@ class Guest:
         )
 
     def path(self) -> dict[str, dict[str, Any]]:
-        """This browser's selected candidate pair: its `local` and `remote` candidate."""
+        """This browser's selected candidate `pair`, its `local` and its `remote` candidate."""
         return self.page.evaluate(
             """async () => {
               const report = await spy.connections.at(-1).getStats();
@@ -227,6 +245,7 @@ class Guest:
                 if (entry.type !== "transport") continue;
                 const pair = report.get(entry.selectedCandidatePairId);
                 return {
+                  pair,
                   local: report.get(pair.localCandidateId),
                   remote: report.get(pair.remoteCandidateId),
                 };

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
+from focus.service import LINGER_S
 from tests.e2e.guest import FRAMES_SEEN, MEETS_WITHIN_S, Guest, meet, open_guest, strangers
 from tests.e2e.mesh import FRANKFURT, REGIONS, SAO_PAULO, SINGAPORE, Mesh, eventually
 
@@ -153,6 +155,42 @@ def test_the_tile_of_a_killed_browser_goes_within_5_s(
     assert three.ana.tiles() == {"Ana", "Ben", "Chi"}
 
 
+def test_a_tab_that_is_closed_leaves_at_once(
+    mesh: Mesh, three: Three, invite: Callable[..., Guest]
+) -> None:
+    fay = invite("Fay")
+    fay.enter(mesh, ROOM, SINGAPORE)
+    expect(three.ana.tile("Fay")).to_have_count(1, timeout=MEETS_WITHIN_S * 1000)
+    fay.page.close(run_before_unload=True)
+    expect(three.ana.tile("Fay")).to_have_count(0, timeout=LINGER_S * 1000 / 2)
+
+
+def test_a_broken_signalling_connection_comes_back_and_nobody_notices(three: Three) -> None:
+    ben, others = three.ben, (three.ana, three.chi)
+
+    def stay() -> dict[str, Any]:
+        now = ben.session()
+        return {"id": now["you"]["id"], "attempt": now["attempt"], "connection": now["connection"]}
+
+    before = stay()
+    for guest in others:
+        guest.keep_looking_for(".tile[data-name=Ben]")
+        guest.watch()
+    eventually(lambda: max(it.longest_gap_s("Ben") for it in others), lambda s: s < 1, within_s=5)
+    ben.page.evaluate("spy.sockets.at(-1).close()")
+    eventually(
+        lambda: (ben.page.evaluate("spy.sockets.length"), stay()),
+        lambda now: now == (2, before),
+        within_s=SOON_S,
+    )
+    ben.press("microphone")
+    for guest in others:
+        expect(guest.tile("Ben", microphone="off")).to_have_count(1)
+        assert guest.looked_and_missed(".tile[data-name=Ben]")[1] == 0
+        assert guest.longest_gap_s("Ben") < 1
+    ben.press("microphone")
+
+
 def test_a_camera_that_is_off_shows_as_an_avatar_and_crosses_no_trunk_until_it_is_on_again(
     mesh: Mesh, three: Three
 ) -> None:
@@ -225,4 +263,4 @@ def test_a_microphone_that_is_off_shows_and_is_not_heard_until_it_is_on_again(
 
 def test_the_three_still_see_and_hear_each_other_after_all_this(three: Three) -> None:
     assert strangers(three.all, FRAMES_SEEN) == {}
-    assert [guest.session()["attempt"] for guest in three.all] == [0, 0, 0]
+    assert [guest.transports() for guest in three.all] == [1, 1, 1]

@@ -15,11 +15,10 @@ NOWHERE = {"host": "192.0.2.1", "port": 9}
 
 # Answers lose every candidate but those of this one address.
 ONLY = """
-const accept = RTCPeerConnection.prototype.setRemoteDescription;
-RTCPeerConnection.prototype.setRemoteDescription = function ({type, sdp}) {
+spy.answered = ({type, sdp}) => {
   const far = line => line.startsWith("a=candidate:") && line.split(" ")[4] !== "ADDRESS";
   const kept = sdp.split("\\r\\n").filter(line => !far(line));
-  return accept.call(this, {type, sdp: kept.join("\\r\\n")});
+  return {type, sdp: kept.join("\\r\\n")};
 };
 """
 

@@ -36,6 +36,7 @@ from focus.events import (
     MuteChanged,
     OfferReceived,
     ParticipantGone,
+    Resume,
     Tick,
     ToBridge,
     ToParticipant,
@@ -113,7 +114,6 @@ class OnePerson:
     def hear(self, notice: Notice) -> None:
         match notice:
             case Joined(you=you, people=people, codec=codec):
-                assert you.bridge is not None
                 self.bridge = you.bridge
                 self.codec = codec
                 self.people = {one.participant: one for one in people}
@@ -601,6 +601,28 @@ class FocusMachine(RuleBasedStateMachine):
             )
         )
         assert self.moved_in(effects) == ({participant} if has_transport else set())
+
+    @rule(participant=people)
+    def comes_back_by_another_socket_and_has_missed_everything(
+        self, participant: ParticipantId
+    ) -> None:
+        before = self.persons.get(participant)
+        state = self.state
+        if before is not None:
+            person = self.persons[participant] = OnePerson(before.conference)
+            # What it knows by itself.
+            person.kinds, person.muted, person.view = before.kinds, before.muted, before.view
+            person.attempts, person.open_attempt = before.attempts, before.open_attempt
+            person.decodes = before.decodes
+        conference = before.conference if before else ROOMS[0]
+        effects = self.feed(Resume(conference=conference, participant=participant))
+        assert self.state == state
+        if before is None:
+            assert effects == []
+        else:
+            assert self.told_in(effects) == {participant}
+            assert not any(isinstance(effect, ToBridge) for effect in effects)
+            assert vars(person) == vars(before)
 
     @rule(participant=consumes(people))
     def leaves(self, participant: ParticipantId) -> None:

@@ -8,9 +8,10 @@ from trio.testing import MockClock
 
 from focus.admission import HELLO_TIMEOUT_S
 from focus.bridge_connection import SEND_TIMEOUT_S
-from focus.notices import Failed, FailureCode, Joined, Moved
+from focus.conference import Member
+from focus.notices import Failed, FailureCode, Joined, Moved, PersonChanged
 from focus.placement import Wish
-from focus.service import Focus
+from focus.service import LINGER_S, Focus
 from focus.session import NOTICE_BACKLOG, Session
 from focus.tokens import mint_token
 from relay.control import (
@@ -122,6 +123,10 @@ def joined(focus: Focus, name: str) -> Session:
     return session
 
 
+def people(focus: Focus) -> list[Member]:
+    return list(focus.state.conferences[STANDUP].members.values())
+
+
 async def test_an_offer_that_no_bridge_answers_is_refused_after_eight_seconds(
     autojump_clock: MockClock, focus: Focus, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
@@ -231,6 +236,60 @@ async def test_a_session_may_not_offer_before_it_joins_nor_join_twice(
         session.join(STANDUP, "Ana", Wish())
         with pytest.raises(RemoteProtocolError, match="already"):
             session.join(STANDUP, "Ana", Wish())
+
+
+async def test_another_session_with_the_secret_goes_on_as_the_same_participant(
+    focus: Focus, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    await connect(focus, tmp_path, nursery)
+    with joined(focus, "Ana") as before, joined(focus, "Ben") as ben, focus.session() as after:
+        (ana,) = (it.participant for it in people(focus) if it.name == "Ana")
+        after.join(STANDUP, "Ana", Wish(), before.secret)
+        notice = after.notices.receive_nowait()
+        assert isinstance(notice, Joined)
+        assert notice.resumed
+        assert (notice.you.participant, after.secret) == (ana, before.secret)
+        assert [one.name for one in notice.people] == ["Ben"]
+        heard = [each async for each in before.notices]  # it ends
+        assert [type(each) for each in heard] == [PersonChanged]  # Ben came
+        before.close()
+        with pytest.raises(trio.WouldBlock):
+            ben.notices.receive_nowait()
+        after.mute(SourceKind.CAMERA, muted=True)
+        assert {it.name for it in people(focus)} == {"Ana", "Ben"}
+    assert not focus.state.conferences
+
+
+async def test_who_knows_no_secret_or_one_of_another_room_joins_anew(
+    focus: Focus, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    await connect(focus, tmp_path, nursery)
+    with joined(focus, "Ana") as ana, focus.session() as ben, focus.session() as carol:
+        ben.join(STANDUP, "Ben", Wish(), "a guess")
+        carol.join(ConferenceId("retro"), "Carol", Wish(), ana.secret)
+        for session in (ben, carol):
+            notice = session.notices.receive_nowait()
+            assert isinstance(notice, Joined)
+            assert not notice.resumed
+            assert session.secret not in ("a guess", ana.secret)
+        assert {it.name for it in people(focus)} == {"Ana", "Ben"}
+
+
+async def test_a_lost_connection_leaves_after_a_while_and_not_when_it_was_replaced(
+    autojump_clock: MockClock, focus: Focus, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    wire = await connect(focus, tmp_path, nursery, await enrol(focus, tmp_path))
+    nursery.start_soon(wire.beat_and_read)
+    with joined(focus, "Ana") as ana, joined(focus, "Ben") as ben, focus.session() as again:
+        ana.linger()
+        ben.linger()
+        await trio.sleep(LINGER_S / 2)
+        assert {it.name for it in people(focus)} == {"Ana", "Ben"}
+        again.join(STANDUP, "Ben", Wish(), ben.secret)
+        await trio.sleep(LINGER_S)
+        assert {it.name for it in people(focus)} == {"Ben"}
+        await trio.sleep(60.0)
+        assert {it.name for it in people(focus)} == {"Ben"}
 
 
 async def test_a_new_focus_knows_the_regions_of_bridges_that_are_not_back_yet(

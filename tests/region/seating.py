@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from region.conference import (
-    Demands,
     Knowledge,
     Layers,
     Local,
     Offered,
     Plan,
 )
+from region.demands import Demands
 from relay.control import ConferenceState, Picture, Route, Seat, SourceState
 from relay.ids import (
     TOP_LAYER,

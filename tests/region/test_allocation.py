@@ -9,6 +9,7 @@ from region.allocation import (
     IGNORED_CHANGE,
     REALLOCATE_S,
     Budget,
+    Rates,
     Request,
     allocate,
     nominal_rates,
@@ -45,7 +46,7 @@ def request(
         height_px=height_px,
         stage=stage,
         screen=screen,
-        rates_bps=nominal_rates(codec, kind, 3) if rates_bps is None else rates_bps,
+        rates_bps=Rates(nominal_rates(codec, kind, 3) if rates_bps is None else rates_bps),
     )
 
 

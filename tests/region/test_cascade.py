@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 
 from region.conference import (
     MAX_HOPS,
-    Demands,
     Knowledge,
     Local,
     Plan,
-    demands,
     plan,
 )
+from region.demands import Demands, demands
 from relay.control import Route, Seat
 from relay.ids import (
     TOP_LAYER,

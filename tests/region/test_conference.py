@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from hypothesis import given
+from hypothesis import strategies as st
 
 from region.conference import (
     LOUDEST_RELAYED,
@@ -39,7 +42,7 @@ from tests.region.seating import (
     unmuted,
     view,
 )
-from tests.strategies.conferences import knowledge
+from tests.strategies.conferences import PEOPLE, knowledge
 
 # Whatever a bridge knows
 
@@ -193,6 +196,32 @@ def test_announced_sources_are_own_ones_or_one_hop_farther_than_they_came(
 def test_knowing_nothing_new_changes_nothing(before: Knowledge, knows: Knowledge) -> None:
     once = plan(knows, plan(before, Plan()))
     assert plan(knows, once) == once
+
+
+@given(
+    knowledge(),
+    knowledge(),
+    st.sets(st.sampled_from(["state", "offered", "demanded", "speakers", "voices"])),
+    st.sets(st.sampled_from(PEOPLE)),
+)
+def test_who_is_not_concerned_keeps_what_a_plan_for_everybody_would_give_them(
+    before: Knowledge, later: Knowledge, news: set[str], people: set[ParticipantId]
+) -> None:
+    same = {person: local for person, local in before.locals.items() if person in people}
+    new = {name: getattr(later, name) for name in news}
+    knows = replace(before, **new, locals=later.locals | same)
+    first = plan(before, Plan())
+    second = plan(knows, first)
+    assert second == plan(knows, replace(first, basis=None))
+    for person in knows.locals:
+        slots = [
+            {at: source for at, source in slots_of(planned, person).items() if at[0] is media}
+            for media in MediaKind
+            for planned in (first, second)
+        ]
+        heard, seen = slots[0] == slots[1], slots[2] == slots[3]
+        seen &= first.pictures.get(person) == second.pictures.get(person)
+        assert (person in second.heard_anew, person in second.seen_anew) == (not heard, not seen)
 
 
 # One bridge, by example

@@ -4,14 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from region.conference import (
-    Demands,
     Knowledge,
     Layers,
     Offered,
     Plan,
-    demands,
     plan,
 )
+from region.demands import Demands, demands
 from relay.control import Route
 from relay.ids import (
     TOP_LAYER,

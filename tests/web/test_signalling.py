@@ -95,6 +95,50 @@ async def test_a_socket_that_closes_without_a_word_leaves(server: Server) -> Non
             assert (await ana.hear("left"))["id"] == theirs["id"]
 
 
+async def test_a_connection_that_breaks_is_replaced_and_the_others_notice_nothing(
+    server: Server,
+) -> None:
+    async with bridge_in(server, "frankfurt") as frankfurt, browser_at(server) as bo:
+        await bo.join("standup", "Bo")
+        async with browser_at(server) as ana, browser_at(server) as again:
+            before = await ana.join("standup", "Ana")
+            assert not before["resumed"]
+            await bo.hear("person")
+            await ana.say(type="offer", attempt=0, sdp="v=0", sources={"0": "camera"})
+            await frankfurt.answer()
+            await bo.hear("person")
+            await ana.hear("answer")
+            await ana.say(type="offer", attempt=1, renews=True, sdp="more", sources={"0": "camera"})
+            await frankfurt.expect(Allocate)
+            await ana.socket._stream.aclose()
+            after = await again.join("standup", "Ana", resume=before["resume"])
+            assert after["resumed"]
+            assert (after["you"]["id"], after["resume"]) == (before["you"]["id"], before["resume"])
+            assert [one["name"] for one in after["people"]] == ["Bo"]
+            await again.say(
+                type="offer", attempt=1, renews=True, sdp="more", sources={"0": "camera"}
+            )
+            asked = await frankfurt.answer()
+            assert (asked.participant, asked.offer) == (before["you"]["id"], "more")
+            assert (await again.hear("answer"))["attempt"] == 1
+            await again.say(type="leave")
+            assert (await bo.hear("left"))["id"] == before["you"]["id"]  # and nothing before
+
+
+async def test_a_connection_that_looks_alive_may_be_replaced_too(server: Server) -> None:
+    async with (
+        bridge_in(server, "frankfurt"),
+        browser_at(server) as ana,
+        browser_at(server) as again,
+    ):
+        before = await ana.join("standup", "Ana")
+        after = await again.join("standup", "Ana", resume=before["resume"])
+        assert (after["resumed"], after["you"]) == (True, before["you"])
+        assert await ana.closed() == 1008
+        # It has no transport: whatever it had been told of that may be lost.
+        assert (await again.hear("moved"))["bridge"] == before["you"]["bridge"]
+
+
 async def test_a_bridge_that_vanishes_moves_its_people_and_their_open_offers(
     server: Server,
 ) -> None:

@@ -36,7 +36,7 @@ def test_a_roster_names_sources_by_what_stands_in_their_csrc() -> None:
     )
     joined = Joined(conference=ConferenceId("standup"), you=ana, people=(), codec=VideoCodec.VP9)
     turn = messages.IceServer(urls=["turn:t.example"], username="9:5", credential="secret")
-    told = to_browser(joined, [turn])
+    told = to_browser(joined, [turn], "a secret, too")
     assert "secret" not in repr(told)
     assert told.model_dump() == {
         "type": "joined",
@@ -51,12 +51,14 @@ def test_a_roster_names_sources_by_what_stands_in_their_csrc() -> None:
         "people": [],
         "codec": "vp9",
         "ice_servers": [{"urls": ["turn:t.example"], "username": "9:5", "credential": "secret"}],
+        "resumed": False,
+        "resume": "a secret, too",
     }
 
 
 @pytest.mark.parametrize("codec", VideoCodec)
 def test_browsers_call_codecs_by_the_names_that_we_do(codec: VideoCodec) -> None:
-    assert to_browser(CodecChanged(codec=codec), ()).model_dump() == {
+    assert to_browser(CodecChanged(codec=codec), (), "").model_dump() == {
         "type": "codec",
         "codec": codec.value,
     }
@@ -84,14 +86,14 @@ def test_browsers_call_codecs_by_the_names_that_we_do(codec: VideoCodec) -> None
 def test_layers_and_speakers_are_told_as_documented(
     notice: Notice, told: dict[str, object]
 ) -> None:
-    assert to_browser(notice, ()).model_dump() == told
+    assert to_browser(notice, (), "").model_dump() == told
 
 
 @pytest.mark.parametrize("code", FailureCode)
 def test_every_failure_has_a_code_for_browsers_and_only_hopeless_ones_are_fatal(
     code: FailureCode,
 ) -> None:
-    told = to_browser(Failed(code=code, message="why", attempt=3), ())
+    told = to_browser(Failed(code=code, message="why", attempt=3), (), "")
     assert isinstance(told, messages.Error)
     assert (told.code, told.attempt) == (code.value, 3)
     assert told.fatal == (code in (FailureCode.UNKNOWN_REGION, FailureCode.ROOM_FULL))

@@ -21,8 +21,9 @@ import { Transport } from "./transport.js";
 /** A transport has this long to connect, and as long to recover by itself. */
 const CONNECT_BOUND_MS = 10_000;
 const RECOVER_BOUND_MS = 1000;
-/** Another path is found in a few round trips or not at all. */
+/** Another path is found in a few round trips or not at all; it is looked each so often. */
 const RESTART_BOUND_MS = 2000;
+const RESTART_LOOK_MS = 200;
 /**
  * A transport that fails is left as long before it is replaced: browsers learn of a new network
  * address up to two seconds late, and then it connects by itself.
@@ -42,8 +43,12 @@ export class Connector {
   #attempts = 0;
   #failures = 0;
   #pictures = 0;
-  /** Whether an offer waits for its answer. */
+  /** Whether an offer is being made or waits for its answer. */
   #awaiting = false;
+  /** @type {Offer | null} what waits for its answer */
+  #pending = null;
+  /** Whether that has been said on the signalling connection that is there now. */
+  #said = false;
   /** Whether the newest looks for another path. */
   #restarting = false;
   /** Whether it should look for one as soon as the answer is there. */
@@ -107,9 +112,28 @@ export class Connector {
 
   /** There is nobody to talk to; media goes on as it can. */
   offline() {
-    this.#online = false;
-    this.#awaiting = false;
+    this.#online = this.#said = false;
     this.#clear();
+  }
+
+  /**
+   * What to say first to whom may know of the transports: `resume` or `begin` follows.
+   * @returns {Offer[]}
+   */
+  repeat() {
+    this.#said = this.#pending !== null;
+    return this.#pending === null ? [] : [this.#pending];
+  }
+
+  /** There is somebody again who knows of the transports; what was begun goes on. */
+  resume() {
+    const transport = this.#transport;
+    this.#online = true;
+    if (this.#pending !== null) this.#say(this.#pending);
+    if (transport === null) return;
+    if (this.#restarting) this.#search(transport);
+    else this.#transportIs(transport, transport.state);
+    if (this.#restart_due && !this.#awaiting) this.restart();
   }
 
   /** There is no bridge now: nothing to do until there is word of one. */
@@ -134,6 +158,7 @@ export class Connector {
     }
     if (transport !== this.#transport) return;
     this.#awaiting = false;
+    this.#pending = null;
     this.owner.settled();
     if (this.#restart_due) this.restart();
     else this.#grow();
@@ -161,19 +186,15 @@ export class Connector {
   /** Looks for another path, and makes another transport if there is none. */
   restart() {
     const transport = this.#transport;
-    if (!this.#online || this.#restarting || transport === null || transport !== this.#shown) {
-      return;
-    }
-    if (this.#awaiting) {
+    if (this.#restarting || transport === null || transport !== this.#shown) return;
+    if (!this.#online || this.#awaiting) {
       this.#restart_due = true;
-      this.owner.lost();
+      if (this.#online) this.owner.lost();
       return;
     }
     this.#restarting = true;
     this.#restart_due = false;
-    clearTimeout(this.#deadline);
-    const before = transport.checks();
-    this.#deadline = setTimeout(() => void this.#judge(transport, before), RESTART_BOUND_MS);
+    this.#search(transport);
     void this.#offer(transport, true).then(() => this.owner.lost());
   }
 
@@ -182,18 +203,38 @@ export class Connector {
     for (const transport of this.transports) transport.close();
   }
 
+  /** @param {Transport} transport */
+  #search(transport) {
+    this.#look(transport, transport.checks(), RESTART_BOUND_MS);
+  }
+
+  /**
+   * @param {Transport} transport
+   * @param {Promise<ReadonlyMap<string, number>>} before
+   * @param {number} left_ms
+   */
+  #look(transport, before, left_ms) {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(
+      () => void this.#judge(transport, before, left_ms - RESTART_LOOK_MS),
+      RESTART_LOOK_MS,
+    );
+  }
+
   /**
    * Whether the restart has found a path.
    * @param {Transport} transport
    * @param {Promise<ReadonlyMap<string, number>>} before
+   * @param {number} left_ms
    */
-  async #judge(transport, before) {
+  async #judge(transport, before, left_ms) {
     const [then, now] = await Promise.all([before, transport.checks()]);
-    if (transport !== this.#transport || !this.#restarting) return;
-    this.#restarting = false;
+    if (transport !== this.#transport || !this.#restarting || !this.#online) return;
     const alive = [...now].some(([pair, answers]) => answers > (then.get(pair) ?? 0));
     // A state that says connected may be as old as the path.
-    if (transport.state !== "connected" || !alive) this.renew();
+    if (transport.state === "connected" && alive) this.#transportIs(transport, "connected");
+    else if (left_ms > 0) this.#look(transport, before, left_ms);
+    else this.renew();
   }
 
   #clear() {
@@ -223,10 +264,19 @@ export class Connector {
    */
   async #offer(transport, restart = false) {
     this.#awaiting = true;
+    this.#pending = null;
+    this.#said = false;
     const attempt = this.#attempts++;
     const offer = await transport.offer(attempt, restart).catch(() => null); // closed meanwhile
-    if (offer === null || transport !== this.#transport || !this.#online) return;
-    this.owner.offer(offer);
+    if (offer === null || transport !== this.#transport) return;
+    this.#pending = offer;
+    if (this.#online) this.#say(offer);
+  }
+
+  /** @param {Offer} offer */
+  #say(offer) {
+    if (!this.#said) this.owner.offer(offer);
+    this.#said = true;
     clearTimeout(this.#answer_deadline);
     this.#answer_deadline = setTimeout(() => this.owner.unanswered(), ANSWER_BOUND_MS);
   }

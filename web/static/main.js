@@ -160,6 +160,7 @@ async function start() {
   await devices.start();
 }
 
+addEventListener("pagehide", () => meeting?.session.close());
 addEventListener("pageshow", ({ persisted }) => {
   // Back from the browser's page cache: its connections are gone.
   if (persisted) location.reload();

@@ -10,7 +10,7 @@
  * @typedef {{source: number, height_px: number, stage: boolean}} Picture
  *
  * @typedef {{type: "join", room: string, name: string, region: string | null,
- *   rtts_ms: Record<string, number>}} Join
+ *   rtts_ms: Record<string, number>, resume: string | null}} Join
  * @typedef {{type: "offer", attempt: number, renews: boolean, sdp: string,
  *   sources: Record<string, Kind>}} Offer
  * @typedef {{type: "mute", kind: Kind, muted: boolean}} Mute
@@ -20,7 +20,7 @@
  * @typedef {Join | Offer | Mute | View | Leave} FromBrowser
  *
  * @typedef {{type: "joined", room: string, you: Person, people: Person[], codec: VideoCodec,
- *   ice_servers: RTCIceServer[]}} Joined
+ *   ice_servers: RTCIceServer[], resumed: boolean, resume: string}} Joined
  * @typedef {{type: "answer", attempt: number, sdp: string}} Answer
  * @typedef {{type: "person", person: Person}} PersonChanged
  * @typedef {{type: "left", id: number}} PersonLeft

@@ -64,6 +64,20 @@ export class Reception {
     this.owner.slots(slots.occupied());
   }
 
+  /**
+   * Whether any of these is being played.
+   * @param {readonly number[]} sources
+   */
+  plays(sources) {
+    const occupied = new Set(this.#slots?.occupied().values());
+    return sources.some((source) => occupied.has(source));
+  }
+
+  /** How long nothing has arrived; null where that is not known. */
+  async silence() {
+    return (await this.#transport?.silence()) ?? null;
+  }
+
   /** The transport has more slots than before. */
   grown() {
     this.#slots?.watch(this.#transport?.receivers ?? []);

@@ -11,6 +11,8 @@
  * @typedef {Record<string, number>} Rtts region to milliseconds
  */
 
+import { unboundConnection } from "./unbound.js";
+
 export const MEASURE_MS = 600;
 /** No join waits longer than this for its measurements, whatever the network does. */
 export const MEASURE_BOUND_MS = 1000;
@@ -127,7 +129,7 @@ export async function measureRegions(regions, progress) {
  */
 async function measureBridge(target) {
   if (target.addresses.length === 0) return null;
-  const connection = new RTCPeerConnection();
+  const connection = unboundConnection({});
   try {
     connection.createDataChannel("ping");
     await connection.setLocalDescription();

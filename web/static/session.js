@@ -36,6 +36,7 @@ import { kindOf, participantOf } from "./messages.js";
 import { Reception } from "./reception.js";
 import { isSending, NOBODY, rosterAfter } from "./roster.js";
 import { Signalling } from "./signalling.js";
+import { Silence } from "./silence.js";
 
 const OWN = /** @type {Kind[]} */ (["microphone", "camera", "screen"]);
 const PICTURES = /** @type {PictureKind[]} */ (["camera", "screen"]);
@@ -43,17 +44,6 @@ const PICTURES = /** @type {PictureKind[]} */ (["camera", "screen"]);
 const PASSING = new Set(["no-bridge", "internal"]);
 /** Of pictures that a view does not list. */
 const UNLISTED_PX = 360;
-/**
- * All slots at once are silent for so long when the path is gone, and seldom otherwise: cameras
- * always move, while a quiet microphone sends a packet each 400 ms (Opus's DTX).
- */
-const STILL_MS = 500;
-const SILENCE_MS = 1200;
-/** What is looked at changes what comes: silence says nothing for as long after it. */
-const LOOKED_MS = 1000;
-/** Another path is sought because of silence no more often than this; in vain, half as often. */
-const SEEK_MS = 5000;
-const LONGEST_SEEK_MS = 80_000;
 
 export class Session {
   roster = NOBODY;
@@ -75,8 +65,10 @@ export class Session {
   /** @type {readonly Picture[] | null} */
   #pictures = null;
   #looked_ms = -Infinity;
-  #sought_ms = -Infinity;
-  #patience_ms = SEEK_MS;
+  #silence = new Silence();
+  #asking = false;
+  /** @type {string | null} by which another signalling connection may go on as this participant */
+  #secret = null;
 
   /**
    * @param {URL} url
@@ -100,7 +92,7 @@ export class Session {
     this.reception = new Reception({
       slots: (occupied) => owner.slots(occupied),
       level: (participant, level) => owner.level(participant, level),
-      polled: () => this.#listen(),
+      polled: () => void this.#listen(),
     });
     const setup = {
       codecs: terms.settings.codecs,
@@ -172,14 +164,17 @@ export class Session {
 
   /**
    * What a new signalling connection says first. The first transport is made beside it, to save
-   * time, unless it needs to know of relay servers; later ones follow it, for the focus lets a
-   * participant go with their socket. They make do with the relay servers of before.
+   * time, unless it needs to know of relay servers. One that goes on as this participant repeats
+   * the offer that has no answer yet.
    * @returns {FromBrowser[]}
    */
   #greeting() {
-    if (this.#welcome || (this.#greeted && !this.terms.settings.turn)) this.connector.begin();
+    /** @type {FromBrowser} */
+    const join = { type: "join", ...this.ticket, resume: this.#secret };
+    if (this.#secret !== null) return [join, ...this.connector.repeat()];
+    if (this.#greeted && !this.terms.settings.turn) this.connector.begin();
     this.#greeted = true;
-    return [{ type: "join", ...this.ticket }];
+    return [join];
   }
 
   /** @param {ToBrowser} message */
@@ -189,8 +184,11 @@ export class Session {
     switch (message.type) {
       case "joined":
         this.connector.setup.ice_servers = message.ice_servers ?? [];
+        this.#secret = message.resume ?? null;
         this.#speak(message.codec);
-        if (this.terms.settings.turn && !this.#welcome) this.connector.begin();
+        if (message.resumed) this.#resume();
+        // The focus lets a participant go, sooner or later after their socket.
+        else if (this.#welcome || this.terms.settings.turn) this.connector.begin();
         this.#joined = this.#welcome = true;
         this.signalling.settled();
         this.#sayView();
@@ -246,6 +244,12 @@ export class Session {
     }
   }
 
+  #resume() {
+    this.connector.resume();
+    this.#offered = true;
+    for (const kind of OWN) this.#sayMuted(kind); // what was muted meanwhile
+  }
+
   #signallingLost() {
     this.#joined = this.#offered = false;
     this.connector.offline();
@@ -295,7 +299,6 @@ export class Session {
   /** @param {Transport} transport */
   #show(transport) {
     this.#shown = true;
-    this.#patience_ms = SEEK_MS;
     this.reception.show(transport);
     this.owner.sounds(transport.sounds);
   }
@@ -341,18 +344,23 @@ export class Session {
   }
 
   /** A path that is gone shows as silence long before the browser says so. */
-  #listen() {
-    const now_ms = performance.now();
+  async #listen() {
     const { played_ms } = this.reception;
-    const moving = this.#visible().some(({ source }) => kindOf(source) === "camera");
-    if (now_ms - played_ms < (moving ? STILL_MS : SILENCE_MS)) return;
-    if (played_ms < this.#sought_ms || now_ms - this.#sought_ms < this.#patience_ms) return;
-    if (now_ms - this.#looked_ms < LOOKED_MS) return;
+    const looked_ms = this.#looked_ms;
+    if (this.#asking || !this.#silence.suspicious(performance.now(), { played_ms, looked_ms })) {
+      return;
+    }
+    const cameras = this.#visible().filter(({ source }) => kindOf(source) === "camera");
+    const moving = this.reception.plays(cameras.map(({ source }) => source));
     const people = [...this.roster.people.values()];
     if (!moving && !people.some((person) => isSending(person, "microphone"))) return;
-    this.#sought_ms = now_ms;
-    this.#patience_ms = Math.min(LONGEST_SEEK_MS, 2 * this.#patience_ms);
-    this.connector.restart();
+    this.#asking = true;
+    const silent_ms = await this.reception.silence();
+    this.#asking = false;
+    const now_ms = performance.now();
+    if (this.#silence.ends(now_ms, moving, silent_ms ?? now_ms - played_ms)) {
+      this.connector.restart();
+    }
   }
 
   /** @param {AbortSignal} signal */

@@ -16,6 +16,7 @@
 import { codecsToOffer, FIRST_CODEC } from "./codecs.js";
 import { Encoder } from "./encoder.js";
 import { encodingsOf, FLAT } from "./encodings.js";
+import { unboundConnection } from "./unbound.js";
 
 /**
  * What TypeScript's DOM does not know yet (WebRTC extensions §5.2).
@@ -65,7 +66,7 @@ export class Transport {
    */
   constructor(setup, changed) {
     this.setup = setup;
-    const connection = new RTCPeerConnection({
+    const connection = unboundConnection({
       bundlePolicy: "max-bundle",
       iceServers: setup.ice_servers,
       iceTransportPolicy: setup.relay ? "relay" : "all",
@@ -189,6 +190,18 @@ export class Transport {
       if (entry.type === "candidate-pair") found.set(id, entry.responsesReceived ?? 0);
     }
     return found;
+  }
+
+  /**
+   * How long nothing has arrived; null where the browser does not say.
+   * @returns {Promise<number | null>} milliseconds
+   */
+  async silence() {
+    let silence_ms = null;
+    for (const [, { timestamp, lastPacketReceivedTimestamp: at }] of await this.stats()) {
+      if (at !== undefined) silence_ms = Math.min(silence_ms ?? Infinity, timestamp - at);
+    }
+    return silence_ms;
   }
 
   /**

@@ -71,6 +71,10 @@ class Connection {
 globalThis.RTCPeerConnection = Connection;
 globalThis.RTCRtpReceiver = { getCapabilities: () => null };
 globalThis.MediaStream = class {};
+globalThis.document = {
+  createElement: () => ({ contentWindow: globalThis }),
+  body: { append: () => undefined },
+};
 
 /** Lets everything that has been promised happen. */
 async function settle() {
@@ -78,8 +82,10 @@ async function settle() {
 }
 
 async function pass(duration_ms) {
-  mock.timers.tick(duration_ms);
-  await settle();
+  for (let passed_ms = 0; passed_ms < duration_ms; passed_ms += 50) {
+    mock.timers.tick(50);
+    await settle();
+  }
 }
 
 /** A connector, what its owner has been told, and the offers that it made. */
@@ -256,6 +262,68 @@ test("without signalling nothing is offered, and media goes on", async () => {
   connector.begin();
   await settle();
   assert.deepEqual([offers.length, connections.length, connections[1].slots], [2, 2, 25]);
+});
+
+test("whoever is known again repeats the offer that was not answered, and goes on", async () => {
+  const { connector, offers, told } = await connected();
+  connector.restart();
+  await settle();
+  connector.offline();
+  assert.deepEqual(connector.repeat(), [offers[1]]);
+  await pass(60_000);
+  connector.resume();
+  await settle();
+  assert.deepEqual([offers.length, connections.length], [2, 1]); // it has been said
+  await connector.answered(1, "answer");
+  connections[0].checks += 1;
+  await pass(2000);
+  assert.deepEqual([offers.length, connections.length, told.at(-1)], [2, 1, "connected"]);
+});
+
+test("an offer that is made while there is nobody is said when there is somebody", async () => {
+  const { connector, offers } = await connected();
+  connector.want(12);
+  connector.offline();
+  await settle();
+  assert.deepEqual(connector.repeat().map(({ attempt }) => attempt), [1]);
+  connector.restart();
+  connector.resume();
+  await settle();
+  assert.equal(offers.length, 1);
+  await connector.answered(1, "answer");
+  await settle();
+  assert.equal(connections[0].restarts, 1);
+  assert.deepEqual(offers.map(({ attempt }) => attempt), [0, 2]);
+});
+
+test("a path that is lost while there is nobody is sought when there is somebody", async () => {
+  const { connector, offers } = await connected();
+  connector.offline();
+  connector.restart();
+  assert.deepEqual(connector.repeat(), []);
+  connector.resume();
+  await settle();
+  assert.equal(connections[0].restarts, 1);
+  assert.deepEqual(offers.map(({ renews }) => renews), [false, true]);
+});
+
+test("whoever is not known again offers another transport, and the offer before is void", async () => {
+  const { connector, offers } = await connected();
+  connector.restart();
+  await settle();
+  connector.offline();
+  connector.repeat();
+  connector.begin();
+  await settle();
+  connector.refused(1);
+  await connector.answered(1, "answer");
+  await settle();
+  assert.deepEqual(offers.map(({ attempt, renews }) => [attempt, renews]), [
+    [0, false],
+    [1, true],
+    [2, false],
+  ]);
+  assert.equal(connections.length, 2);
 });
 
 test("an answer that cannot be used, or a transport that never connects, is tried again", async () => {
