@@ -157,6 +157,11 @@ cdef inline int header_bytes(const uint8_t *packet, int length) noexcept nogil:
     return bytes_ if bytes_ <= length else -1
 
 
+cdef inline bint may_seal(const Index *index, const uint8_t *packet) noexcept nogil:
+    """Whether this packet's number has never been used, and is not too old to know."""
+    return index_state(index, index_of(index, load16(packet + 2))) == CRYPT_OK
+
+
 cdef inline int crypt_seal(
     Crypt *crypt, Index *index, uint8_t *packet, int *length
 ) noexcept nogil:

@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from pylibsrtp._binding import ffi, lib
 
-from region.kernel.crypt cimport CRYPT_OK, Crypt, Index, crypt_index, crypt_seal
+from region.kernel.crypt cimport CRYPT_OK, Crypt, Index, crypt_index, crypt_seal, may_seal
 from region.kernel.entries cimport Egress, Transport
 from region.kernel.path cimport path_sent
 from region.kernel.system cimport *
@@ -124,19 +124,23 @@ cdef class Outbox(Tables):
         """Number and encrypt; False, and counted, when it must not leave."""
         cdef Transport *transport = egress.transport
         cdef Crypt *crypt = transport.crypt_out
-        cdef Index *index
-        if parcel.number != NULL:
-            store16(
-                parcel.number,
-                path_sent(transport.path, parcel.length + TAG_BYTES, now_ns, parcel.cluster),
-            )
+        cdef Index *index = NULL
         if crypt != NULL:
             if egress.keyed != crypt.serial:
                 egress.keyed = crypt.serial
                 egress.index = crypt_index(crypt, egress.ssrc)
                 egress.rtx_index = crypt_index(crypt, egress.rtx_ssrc) if egress.rtx_ssrc else NULL
             index = egress.rtx_index if parcel.repeats else egress.index
-            if index != NULL and crypt_seal(crypt, index, parcel.data, &parcel.length) == CRYPT_OK:
+            if index == NULL or not may_seal(index, parcel.data):
+                self.counter[DROPPED_PROTECT] += 1
+                return False
+        if parcel.number != NULL:
+            store16(
+                parcel.number,
+                path_sent(transport.path, parcel.length + TAG_BYTES, now_ns, parcel.cluster),
+            )
+        if crypt != NULL:
+            if crypt_seal(crypt, index, parcel.data, &parcel.length) == CRYPT_OK:
                 return True
         elif srtp_protect(transport.srtp_out, parcel.data, &parcel.length) == 0:
             return True

@@ -305,11 +305,17 @@ cdef class Transports:
         cdef void *srtp_out = <void *><uintptr_t>int(ffi.cast("uintptr_t", outbound._srtp[0]))
         cdef Transport *to
         if way is not None:
-            chosen = {"aes-ni": GCM_AESNI, "vaes": GCM_VAES}[way] if way in CRYPT_WAYS else GCM_NONE
+            if way not in CRYPT_WAYS:
+                raise LocalProtocolError(f"this processor cannot encrypt by {way}")
+            chosen = GCM_VAES if way == "vaes" else GCM_AESNI
         if keys is not None and chosen != GCM_NONE:
             self.crypts += 2
             crypt_in = new_crypt(keys[0], chosen, self.crypts)
-            crypt_out = new_crypt(keys[1], chosen, self.crypts - 1)
+            try:
+                crypt_out = new_crypt(keys[1], chosen, self.crypts - 1)
+            except BaseException:
+                crypt_free(crypt_in)
+                raise
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
