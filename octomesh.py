@@ -1,4 +1,4 @@
-"""The command line: `octomesh up | focus | region | matrix | plan | token`.
+"""The command line: `octomesh up | focus | region | matrix | load | plan | token`.
 
 The only file that knows all rooms, and it imports each where a command needs it, so that
 `octomesh --help` is quick. Settings come from flags, then the environment
@@ -84,6 +84,12 @@ def _region(_ctx: click.Context, _param: click.Parameter, value: str) -> "Region
         return region_of(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _optional_region(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> "Region | None":
+    return None if value is None else _region(ctx, param, value)
 
 
 def _regions(ctx: click.Context, param: click.Parameter, value: str) -> "tuple[Region, ...]":
@@ -437,27 +443,11 @@ def _not_imported(*names: str) -> Iterator[None]:
 
 # What an operator asks of a running mesh.
 
+_CA_HELP = "Certificate that vouches for the focus; default: that of .octomesh, if it is there."
 
-@cli.command()
-@click.option(
-    "--url", default="https://localhost:8443", show_default=True, help="Where the focus answers."
-)
-@click.option("--watch", is_flag=True, help="Print it again each second until Ctrl-C.")
-@click.option("--json", is_flag=True, help="Print JSON, one line each time.")
-@click.option(
-    "--ca",
-    type=_FILE,
-    help="Certificate that vouches for the focus; default: that of .octomesh, if it is there.",
-)
-def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
-    """Print the round trip times between all bridges.
 
-    In ms, as measured on the media path.
-    """
-    from rich.console import Console
-    from rich.live import Live
-
-    from octomesh_matrix import samples, table
+def _tls(ca: Path | None) -> ssl.SSLContext:
+    """What is believed of a focus: the system's authorities, and the given or local certificate."""
     from web.certificate import CERTIFICATE_FILE
 
     tls = ssl.create_default_context()
@@ -467,8 +457,27 @@ def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
             tls.load_verify_locations(ca or local)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(f"--ca {ca or local}: {error}") from None
+    return tls
 
-    asked = samples(url, tls, watch=watch)
+
+@cli.command()
+@click.option(
+    "--url", default="https://localhost:8443", show_default=True, help="Where the focus answers."
+)
+@click.option("--watch", is_flag=True, help="Print it again each second until Ctrl-C.")
+@click.option("--json", is_flag=True, help="Print JSON, one line each time.")
+@click.option("--ca", type=_FILE, help=_CA_HELP)
+def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
+    """Print the round trip times between all bridges.
+
+    In ms, as measured on the media path.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from octomesh_matrix import samples, table
+
+    asked = samples(url, _tls(ca), watch=watch)
     with suppress(KeyboardInterrupt):
         if json:
             for sample in asked:
@@ -480,6 +489,49 @@ def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
         else:
             for sample in asked:
                 Console().print(table(sample))
+
+
+@cli.command()
+@click.option(
+    "--url", default="https://localhost:8443", show_default=True, help="Where the focus answers."
+)
+@click.option("--room", required=True, help="The meeting that they join.")
+@click.option(
+    "--people", type=click.IntRange(2, 500), required=True, help="How many; a room holds 500."
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["meeting", "webinar", "audio"]),
+    default="meeting",
+    show_default=True,
+    help="All are seen, two are, or nobody is.",
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 86_400),
+    default=30,
+    show_default=True,
+    help="How long it is measured, once all are there.",
+)
+@click.option(
+    "--joins-per-s",
+    type=click.FloatRange(0.1, 1_000),
+    default=10.0,
+    show_default=True,
+    help="How fast they come.",
+)
+@click.option("--region", callback=_optional_region, help="Where all of them sit.")
+@click.option("--out", type=_DIRECTORY, help="Directory for summary.json, capacity.json and plots.")
+@click.option("--ca", type=_FILE, help=_CA_HELP)
+def load(url: str, profile: str, ca: Path | None, **options: Any) -> None:
+    """Put people into a meeting, and measure what they get.
+
+    They are real to the bridges: ICE, DTLS, SRTP and feedback, with made-up sound and pictures.
+    """
+    from benchmarks.load.command import LoadSettings, run
+    from benchmarks.load.profiles import ProfileName
+
+    run(LoadSettings(url=url, profile=ProfileName(profile), tls=_tls(ca), **options))
 
 
 # What a mesh is to be like.

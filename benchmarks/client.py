@@ -76,6 +76,8 @@ class Client:
         self.hear = hear
         self._signalling: WebSocketConnection | None = None
         self.participant: int | None = None
+        self.bridge = ""
+        """Where it sits, once it has joined."""
         self.moved = False
         """Whether the focus has given up the bridge; this client does not follow."""
         self.connection: Connection | None = None
@@ -160,6 +162,7 @@ class Client:
             match message["type"]:
                 case "joined":
                     self.participant = message["you"]["id"]
+                    self.bridge = message["you"]["bridge"]
                 case "answer":
                     return str(message["sdp"])
                 case "error":

@@ -66,7 +66,7 @@ def test_no_command_is_described_by_half_a_sentence(
     _, out, _ = run("--help")
     _, _, commands = out.partition("Commands:\n")
     described = [line.strip() for line in commands.splitlines() if line.strip()]
-    assert len(described) == 6
+    assert len(described) == 7
     for line in described:
         assert line.endswith(".")
         assert not line.endswith("...")
@@ -366,8 +366,9 @@ def test_a_certificate_that_is_none_is_one_line(run: Run, tmp_path: Path) -> Non
     assert err.startswith("octomesh: --ca ca.pem: ")
 
 
+@pytest.mark.parametrize("command", [("matrix",), ("load", "--room", "a", "--people", "2")])
 def test_a_certificate_that_nobody_vouches_for_is_one_line_that_names_the_way_out(
-    run: Run, tmp_path: Path
+    run: Run, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     made = load_web_certificate(tmp_path / "focus")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -377,7 +378,7 @@ def test_a_certificate_that_nobody_vouches_for_is_one_line_that_names_the_way_ou
         server.handle_error = lambda *_: None  # type: ignore[method-assign]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        code, _, err = run("matrix", "--url", f"https://localhost:{server.server_port}")
+        code, _, err = run(*command, "--url", f"https://localhost:{server.server_port}")
         server.shutdown()
         thread.join()
     assert (code, err.count("\n")) == (1, 1)

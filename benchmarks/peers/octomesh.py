@@ -107,6 +107,11 @@ class OctomeshMember:
         assert self._client.participant is not None
         return self._client.participant
 
+    @property
+    def bridge(self) -> str:
+        """The name of the bridge on which it sits."""
+        return self._client.bridge
+
     def connected(self, connection: PeerConnection) -> None:
         """Its media is the engine's from now on."""
         carried = self._traffic.add(connection)
