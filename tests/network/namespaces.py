@@ -105,6 +105,10 @@ class Host:
             *("limit", str(max(QUEUE_BYTES, int(rate_bps / 8 * QUEUE_S)))),
         )
 
+    def narrow(self, mtu_bytes: int) -> None:
+        """No larger packet leaves on its link, from now on."""
+        self._ip("link", "set", LINK, "mtu", str(mtu_bytes))
+
     def pass_only(self, *rules: str) -> None:
         """Nothing else leaves on its link, from now on: like `-p tcp -d 198.18.0.10`."""
         chain = self.command("iptables", "--wait")
@@ -219,6 +223,10 @@ def _ip(*command: str) -> None:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    # Where the kernel runs under a sanitizer others' programs do not.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=10, check=False, env=environment
+    )
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}"
     return done.stdout

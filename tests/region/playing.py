@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from region.kernel import NO_STREAM, reference, reference_egress
 from relay.payload import HeaderExtension, PayloadType
-from tests.region.rig import Peer, Rig
-from tests.strategies.calls import SENDER_IDS, SSRC, Limit, Source, Step
+from tests.region.rig import BATCH, Peer, Rig
+from tests.region.together import padding_added
+from tests.strategies.calls import SENDER_IDS, SSRC, Arrives, Limit, Source, Step
 
 SLOT, SLOT_RTX = 0x2222, 0x2223
 RECEIVER_IDS = {
@@ -45,6 +46,8 @@ class Call:
 
     rig: Rig
     streams: int
+    together: bool = False
+    """What arrives between two changes the pump reads at once."""
     senders: list[Peer] = field(init=False)
     receiver: Peer = field(init=False)
     handles: list[int] = field(init=False)
@@ -88,29 +91,53 @@ class Call:
 
     def play(self, steps: Iterable[Step]) -> list[Passed]:
         """All that has passed so far; AssertionError where pump and oracle differ."""
-        for step in steps:
-            if isinstance(step, Source):
-                self._settle()
-                given = step.stream
-                self.rig.pump.set_source(
-                    self.slot, NO_STREAM if given is None else self.handles[given]
-                )
-                self._output.set_source(None if given is None else self._inputs[given])
-            elif isinstance(step, Limit):
-                self._settle()
-                self.rig.pump.set_layer(self.slot, step.spatial, step.temporal)
-                self._output.set_layer(step.spatial, step.temporal)
+        for _, group in groupby(steps, lambda step: isinstance(step, Arrives)):
+            batch = list(group)
+            arrivals = [step for step in batch if isinstance(step, Arrives)]
+            if self.together:
+                self._arrive_together(arrivals)
             else:
-                self.sent += 1
-                if step.again:
-                    self.senders[step.stream].send_raw(self._wires[step.packet])
-                else:
-                    wire = self.senders[step.stream].send(step.packet)
-                    self._wires[step.packet] = wire
-                    self._arrives(step.stream, step.packet)
+                for step in arrivals:
+                    self._send(step)
+                    self._expect(step)
+            for change in batch:
+                if not isinstance(change, Arrives):
+                    self._settle()
+                    self._change(change)
         self._settle()
         assert self.receiver.has_nothing()
         return self.passed
+
+    def _arrive_together(self, arrivals: Sequence[Arrives]) -> None:
+        for first in range(0, len(arrivals), BATCH):
+            batch = arrivals[first : first + BATCH]
+            self._settle()
+            with self.rig.holding():
+                for step in batch:
+                    self._send(step)
+            for step in batch:
+                self._expect(step)
+
+    def _change(self, step: Source | Limit) -> None:
+        if isinstance(step, Limit):
+            self.rig.pump.set_layer(self.slot, step.spatial, step.temporal)
+            self._output.set_layer(step.spatial, step.temporal)
+            return
+        given = step.stream
+        self.rig.pump.set_source(self.slot, NO_STREAM if given is None else self.handles[given])
+        self._output.set_source(None if given is None else self._inputs[given])
+
+    def _send(self, step: Arrives) -> None:
+        self.sent += 1
+        sender = self.senders[step.stream]
+        if step.again:
+            sender.send_raw(self._wires[step.packet])
+        else:
+            self._wires[step.packet] = sender.send(step.packet)
+
+    def _expect(self, step: Arrives) -> None:
+        if not step.again:
+            self._arrives(step.stream, step.packet)
 
     def _arrives(self, index: int, packet: bytes) -> None:
         came = _canonical(reference.parse_untrusted(packet))
@@ -131,9 +158,9 @@ class Call:
             return
         data = came_out[0] if came_out else self.receiver.receive()
         left = replace(expected, ssrc=SLOT)
-        assert data == self._built(left, csrc=_csrc(index)), (
-            f"{reference.parse_untrusted(data)} and not {left}"
-        )
+        padding = padding_added(data, self._built(left, csrc=_csrc(index)))
+        assert padding is not None, f"{reference.parse_untrusted(data)} and not {left}"
+        assert self.together or not padding
         self.passed.append(Passed(index, packet, came, left, switched))
 
     def _built(self, packet: reference.Packet, *, csrc: int) -> bytes:

@@ -5,24 +5,72 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from pylibsrtp import Policy, Session
+from pylibsrtp import ERRORS, SRTP_MAX_TRAILER_LEN, Policy, Session
+from pylibsrtp import Error as SrtpError
+from pylibsrtp._binding import ffi, lib
 
 from region.kernel import Pump, pack_address
+from region.kernel.transports import CRYPT_WAYS
 
 DEADLINE_S = 5.0
 KEY_BYTES = 28
+RECEIVE_BYTES = 1 << 20
+BATCH = 64
+"""Datagrams that the pump reads at once."""
+WINDOW = 1_024
+"""How far behind the newest packet another may come, as the kernel has it."""
+LIBSRTP = "libsrtp"
+WAYS = (*CRYPT_WAYS, LIBSRTP)
+"""How media can be encrypted here."""
 
 
-def session(key: bytes, *, inbound: bool) -> Session:
-    return Session(
-        Policy(
-            key=key,
-            ssrc_type=Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND,
-            srtp_profile=Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
-        )
+def session(
+    key: bytes, *, inbound: bool, profile: int = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+) -> Session:
+    policy = Policy(
+        key=key,
+        ssrc_type=Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND,
+        srtp_profile=profile,
     )
+    policy.window_size = WINDOW
+    return Session(policy)
+
+
+def give_keys(pump: Pump, transport: int, way: str | None = None) -> tuple[Session, Session]:
+    """New ones, used in one of WAYS, the kernel's best by default.
+
+    With what the other end sends, and with what it receives.
+    """
+    inbound, outbound = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
+    pump.set_srtp(
+        transport,
+        session(inbound, inbound=True),
+        session(outbound, inbound=False),
+        keys=None if way == LIBSRTP else (inbound, outbound),
+        way=None if way == LIBSRTP else way,
+    )
+    return session(inbound, inbound=False), session(outbound, inbound=True)
+
+
+def protect(by: Session, packet: bytes) -> bytes:
+    """As `Session.protect`, but it takes any size."""
+    return _processed(lib.srtp_protect, by, packet)
+
+
+def unprotect(by: Session, packet: bytes) -> bytes:
+    """As `Session.unprotect`, but it takes any size."""
+    return _processed(lib.srtp_unprotect, by, packet)
+
+
+def _processed(function: Callable[..., int], by: Session, packet: bytes) -> bytes:
+    data = ffi.new("char[]", packet + bytes(SRTP_MAX_TRAILER_LEN))
+    length = ffi.new("int *", len(packet))
+    status = function(by._srtp[0], data, length)
+    if status:
+        raise SrtpError(ERRORS[status])
+    return bytes(ffi.buffer(data, length[0]))
 
 
 class Rig:
@@ -32,6 +80,7 @@ class Rig:
         self._host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         self._socket.bind((host, 0))
         self._socket.setblocking(False)
         self.address = self._socket.getsockname()[:2]
@@ -45,13 +94,39 @@ class Rig:
         *,
         payload_types: dict[int, int] | None = None,
         extensions: dict[int, int] | None = None,
+        way: str | None = None,
+        host: str | None = None,
     ) -> "Peer":
-        """A transport with keys and a path, and the socket at its other end."""
-        peer = Peer(self, self._host)
+        """A transport with keys and a path, and the socket at its other end.
+
+        `way`: of WAYS, how its media is encrypted. `host`: the socket's address, if another.
+        """
+        peer = Peer(self, host or self._host, way)
         self.pump.set_payload_types(peer.transport, payload_types or {96: 96, 111: 111})
         self.pump.set_extensions(peer.transport, extensions or {})
         self._peers.append(peer)
         return peer
+
+    def set_option(self, level: int, option: int, value: int) -> None:
+        """Of the pump's socket."""
+        self._socket.setsockopt(level, option, value)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """What is sent to the pump meanwhile it reads at once at the end, in batches of BATCH.
+
+        Of many batches it leaves out some, as it cannot keep up. Whoever calls it while it is at a
+        batch divides that: receive first. What it would send while it is held is lost.
+        """
+        descriptor = self._socket.fileno()
+        with socket.socket(self._socket.family, socket.SOCK_DGRAM) as idle:
+            held = os.dup(descriptor)
+            try:
+                os.dup2(idle.fileno(), descriptor)
+                yield
+            finally:
+                os.dup2(held, descriptor)
+                os.close(held)
 
     def wait_for_datagrams(self, count: int) -> None:
         """Until the pump has dealt with `count` datagrams since it began."""
@@ -78,30 +153,25 @@ class Rig:
 
 
 class Peer:
-    def __init__(self, rig: Rig, host: str) -> None:
+    def __init__(self, rig: Rig, host: str, way: str | None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._pump = rig.pump
         self._to = rig.address
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         self.socket.bind((host, 0))
         self.socket.settimeout(DEADLINE_S)
         self.address = pack_address(*self.socket.getsockname()[:2])
-        inbound, outbound = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
         self.transport = rig.pump.add_transport()
-        rig.pump.set_srtp(
-            self.transport,
-            session(inbound, inbound=True),
-            session(outbound, inbound=False),
-            keys=(inbound, outbound),
-        )
+        self.renew_keys(way)
         rig.pump.select_address(self.transport, self.address)
-        self.outbound = session(inbound, inbound=False)
-        self.inbound = session(outbound, inbound=True)
+
+    def renew_keys(self, way: str | None = None) -> None:
+        self.outbound, self.inbound = give_keys(self._pump, self.transport, way)
 
     def send(self, packet: bytes) -> bytes:
         """Protect and send an RTP packet; what went over the wire."""
-        data = self.outbound.protect(packet)
+        data = protect(self.outbound, packet)
         self.send_raw(data)
         return data
 
@@ -110,7 +180,7 @@ class Peer:
 
     def receive(self) -> bytes:
         """The next RTP packet from the pump, decrypted."""
-        return self.inbound.unprotect(self.socket.recv(4096))
+        return unprotect(self.inbound, self.socket.recv(4096))
 
     def has_nothing(self) -> bool:
         """Whether no datagram waits."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from region.kernel import pack_address
-from tests.region.rig import DEADLINE_S, KEY_BYTES, Rig, session
+from tests.region.rig import DEADLINE_S, Rig, give_keys
 
 CHECK = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + b"transaction!"
 """What every ICE agent begins with, with nothing in it."""
@@ -115,18 +115,10 @@ class TcpPeer(Client):
         receive_bytes: int = 0,
     ) -> None:
         super().__init__(rig, send_bytes=send_bytes, receive_bytes=receive_bytes)
-        inbound, outbound = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
         self.transport = rig.pump.add_transport()
-        rig.pump.set_srtp(
-            self.transport,
-            session(inbound, inbound=True),
-            session(outbound, inbound=False),
-            keys=(inbound, outbound),
-        )
+        self.outbound, self.inbound = give_keys(rig.pump, self.transport)
         rig.pump.set_payload_types(self.transport, payload_types or {96: 96, 111: 111})
         rig.pump.select_address(self.transport, self.address)
-        self.outbound = session(inbound, inbound=False)
-        self.inbound = session(outbound, inbound=True)
         self.send(CHECK)
 
     def send_media(self, *packets: bytes) -> None:
