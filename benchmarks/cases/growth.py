@@ -178,9 +178,7 @@ async def _rounds(title: str, points: Sequence[Point], setting: Setting, say: Sa
     for number in range(rounds):
         for point in points:
             pids = point.bridge.pids
-            point.rests.append(
-                await measured(point.traffic, pids, min(REST_S, setting.seconds))
-            )
+            point.rests.append(await measured(point.traffic, pids, min(REST_S, setting.seconds)))
             for place, room in enumerate(point.rooms):
                 room.play(point.script, Random(place))
                 room.pause()

@@ -1,7 +1,7 @@
 """A hundred people join in five seconds while a stream runs to 50 receivers on the same bridge.
 
-They come to rooms of ten, as to meetings that begin at the full hour, and want what browsers want: a
-microphone, a camera in three encodings, room for five voices and nine pictures. From the join's
+They come to rooms of ten, as to meetings that begin at the full hour, and want what browsers want:
+a microphone, a camera in three encodings, room for five voices and nine pictures. From the join's
 beginning to the first packet of media; who is first in a room finds nobody and has none.
 """
 
@@ -86,9 +86,7 @@ async def run(setting: Setting, say: Say) -> Outcome:
     people = [person for room in rooms for person in room.people]
     connected = sorted(each.connected_s for each in people if each.connected_s is not None)
     firsts = sorted(
-        each.first_packet_s
-        for each in people
-        if each.place and each.first_packet_s is not None
+        each.first_packet_s for each in people if each.place and each.first_packet_s is not None
     )
     failures = sorted({each.failure for each in people if each.failure})
     waited = [each for each in people if each.place]

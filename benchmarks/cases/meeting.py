@@ -2,10 +2,11 @@
 
 Everybody sends a camera in three encodings and a microphone, as browsers do, and hears the
 loudest (from Janus, which does not choose, everybody). For each number of people there is a new
-meeting, on a new bridge; it doubles until one fails, and then the largest that does not is looked
-for. A number fails when two meetings have. One fails that loses 0.1 % or more, or takes 5 ms or more from sender to receiver for
-one packet in a hundred, or has not let everybody in, or does not show the pictures that were
-asked for: a bridge that leaves out what it cannot carry does not carry it.
+meeting, on a new bridge; the number doubles until it fails, and then the largest that does not is
+looked for. A number fails when two meetings have. A meeting has failed that loses 0.1 % or more,
+or takes 5 ms or more from sender to receiver for one packet in a hundred, or has not let everybody
+in, or does not show the pictures that were asked for: a bridge that leaves out what it cannot
+carry does not carry it.
 """
 
 import contextlib
@@ -182,9 +183,7 @@ async def hold(peer: Peer, people: int, setting: Setting) -> Held:
             if joined == people:
                 await trio.sleep(setting.at_most(round(WARM_UP_S), small=1))
                 lost, begin, used = load_drops(), trio.current_time(), _used(bridge)
-                measured = await measure(
-                    traffic, [gathering], max(1, round(setting.seconds))
-                )
+                measured = await measure(traffic, [gathering], max(1, round(setting.seconds)))
             after = _used(bridge)
             return Held(
                 people=people,

@@ -35,7 +35,9 @@ def plainly(per_s: float) -> Script:
 
 def in_frames(per_s: float) -> Script:
     """The same number in frames."""
-    return bursts(max(1, round(per_s / FRAME_PACKETS)), FRAME_PACKETS, PAYLOAD_BYTES, differing=True)
+    return bursts(
+        max(1, round(per_s / FRAME_PACKETS)), FRAME_PACKETS, PAYLOAD_BYTES, differing=True
+    )
 
 
 SHAPES: dict[str, Callable[[float], Script]] = {

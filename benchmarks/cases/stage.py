@@ -34,6 +34,8 @@ class Span:
     seconds: float
     cpu_ns: int
     """Of all threads of all its processes."""
+    by_process_ns: tuple[int, ...]
+    """The same, of each of them."""
     packets: int
     """That its receivers got."""
     given_up: int
@@ -59,6 +61,7 @@ class Span:
         return {
             "seconds": self.seconds,
             "cpu_ns": self.cpu_ns,
+            "by_process_ns": self.by_process_ns,
             "packets": self.packets,
             "given_up": self.given_up,
             "us_per_packet": self.us_per_packet,
@@ -127,12 +130,14 @@ async def join_all(
 async def measured(traffic: Traffic, pids: Sequence[int], seconds: float) -> Span:
     """What the load gets and the processes use from now on."""
     totals, began_s = traffic.engine.totals(), trio.current_time()
-    before_ns = sum(map(cpu_ns, pids))
+    before_ns = [cpu_ns(pid) for pid in pids]
     await trio.sleep(seconds)
-    after, after_ns = traffic.engine.totals(), sum(map(cpu_ns, pids))
+    after = traffic.engine.totals()
+    used_ns = tuple(cpu_ns(pid) - before for pid, before in zip(pids, before_ns, strict=True))
     return Span(
         seconds=trio.current_time() - began_s,
-        cpu_ns=after_ns - before_ns,
+        cpu_ns=sum(used_ns),
+        by_process_ns=used_ns,
         packets=after.packets - totals.packets,
         given_up=after.given_up + after.missing - totals.given_up - totals.missing,
     )

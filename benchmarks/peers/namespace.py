@@ -34,8 +34,9 @@ link set eth0 addrgenmode none up
 def private_network() -> Iterator[tuple[Place, ...]]:
     """A new network, with loopback and some addresses: what this thread opens and starts is there.
 
-    Each place is an address, for bridges that run side by side. Threads that it starts are there as well, and what is open goes on working afterwards; the
-    network ends with the last process and socket in it. click.ClickException without root.
+    Each place is an address, for bridges that run side by side. Threads that it starts are there
+    as well, and what is open goes on working afterwards; the network ends with the last process
+    and socket in it. click.ClickException without root.
     """
     with _OURS.open() as home:
         try:

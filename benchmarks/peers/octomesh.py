@@ -199,9 +199,7 @@ class Mesh(NamedTuple):
 
 
 @contextlib.contextmanager
-def mesh_process(
-    directory: Path, place: Place = LOOPBACK, workers: int = 1
-) -> Iterator[Mesh]:
+def mesh_process(directory: Path, place: Place = LOOPBACK, workers: int = 1) -> Iterator[Mesh]:
     """A focus and one region, until the context ends."""
     from focus.tokens import mint_token
     from web.certificate import CERTIFICATE_FILE
@@ -237,7 +235,11 @@ def mesh_process(
             # Clients have this address too, and what is sent to them comes from it.
             *("--no-advertise-interfaces", "--advertise", place.address),
             *(("--workers", str(workers)) if workers > 1 else ()),
-            environment={"OCTOMESH_REGION_TOKEN": mint_token(directory / "focus", REGION, 60)},
+            environment={
+                "OCTOMESH_REGION_TOKEN": mint_token(
+                    directory / "focus", REGION, 60, bridges=workers
+                )
+            },
         )
         _wait_for_health(range(ops, ops + workers), directory)
         yield Mesh(
