@@ -31,6 +31,7 @@ from benchmarks.machine import machine
 from benchmarks.table import table
 
 RESULTS_FILE = "results.json"
+PLAIN_WIDTH = 240
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
 PIECES = 80
 """Of a line in a terminal, at most so many characters."""
@@ -75,19 +76,15 @@ def _run(case: Case, setting: Setting, say: Say) -> Outcome | str:
     """What it has found, or why it has found nothing."""
     try:
         return trio.run(case.run, setting, say)
-    except* click.ClickException as group:
-        return _words(group)
-    except* Exception as group:
+    except Exception as error:
         # One case's fault costs its own figures; the others' are as good as ever.
-        sys.excepthook(type(group), group, group.__traceback__)
-        return _words(group)
-
-
-def _words(group: BaseException) -> str:
-    """What the first error says."""
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return str(group) or type(group).__name__
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        if isinstance(first, click.ClickException):
+            return first.format_message()
+        sys.excepthook(type(error), error, error.__traceback__)
+        return str(first) or type(first).__name__
 
 
 @click.command(help=__doc__)
@@ -135,7 +132,8 @@ def main(
                     outcome.capacity.write(out / CAPACITY_FILE)
             for task in progress.task_ids:
                 progress.advance(task)
-    Console().print(table(results, [case.key for case in chosen]))
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console.print(table(results, [case.key for case in chosen]))
     for key, why in failures.items():
         click.echo(f"{key}: FAILED: {why}", err=True)
     click.echo(f"{out / RESULTS_FILE} has every turn; RESULTS.md: python -m benchmarks.report")

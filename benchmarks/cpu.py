@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -12,14 +13,37 @@ PUMP_NAME = "run from region"
 """As trio names the thread that `Pump.run` has, as far as the system keeps names."""
 
 
+class Thread(NamedTuple):
+    """One of a process's."""
+
+    number: int
+    """The first one's is the process's."""
+    name: str
+    used_ns: int
+    """CPU."""
+
+    @property
+    def is_pump(self) -> bool:
+        """Whether it moves a bridge's packets."""
+        return self.name.startswith(PUMP_NAME)
+
+
+def threads(pid: int) -> Iterator[Thread]:
+    """Those that it has now."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            used = int((task / "schedstat").read_text().split()[0])
+            yield Thread(int(task.name), (task / "comm").read_text(), used)
+
+
 def cpu_ns(pid: int) -> int:
     """CPU that all its threads have used."""
-    return sum(used for _, used in _threads(pid))
+    return sum(thread.used_ns for thread in threads(pid))
 
 
 def pump_ns(pid: int) -> int:
     """CPU that the packet pump of a bridge of ours has used; 0 of other processes."""
-    return sum(used for name, used in _threads(pid) if name.startswith(PUMP_NAME))
+    return sum(thread.used_ns for thread in threads(pid) if thread.is_pump)
 
 
 def resident_bytes(pid: int) -> int:
@@ -61,11 +85,3 @@ def divided() -> Iterator[Cores]:
         yield Cores(bridge=bridge, load=load)
     finally:
         os.sched_setaffinity(0, all_of_them)
-
-
-def _threads(pid: int) -> Iterator[tuple[str, int]]:
-    """Each one's name and what it has used."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
-            used = int((task / "schedstat").read_text().split()[0])
-            yield (task / "comm").read_text(), used

@@ -19,7 +19,7 @@ def plot(results: dict[str, Any], directory: Path) -> list[Path]:
     plt.switch_backend("agg")
     directory.mkdir(parents=True, exist_ok=True)
     made = []
-    for name, draw in _PLOTS.items():
+    for name, draw in PLOTS.items():
         if name not in results["cases"]:
             continue
         figure, axes = plt.subplots(figsize=SIZE_IN, dpi=DPI)
@@ -127,7 +127,7 @@ def _overload(axes: Axes, raw: dict[str, Any]) -> None:
     axes.set_ylabel("thousand packets/s that arrive")
 
 
-_PLOTS: dict[str, Callable[[Axes, Any], None]] = {
+PLOTS: dict[str, Callable[[Axes, Any], None]] = {
     "cost": _cost,
     "saturation": _saturation,
     "meeting": _meeting,

@@ -87,7 +87,7 @@ class Cost:
 async def run(setting: Setting, say: Say) -> Outcome:
     lines: list[Line] = []
     raw: dict[str, Any] = {}
-    for work in WORKS[-2:] if setting.small else WORKS:
+    for work in (FULL,) if setting.small else WORKS:
         peers: list[Peer] = [Floor(), Octomesh()]
         if setting.janus and work.of_janus:
             peers += [Janus(), Janus(event_loops=1)]

@@ -1,6 +1,6 @@
 """Twice what a bridge can carry, for ten seconds, and back.
 
-Eight people show a camera in three encodings, three of them speak without a pause, and 60 people
+Eight people show a camera in three encodings, three of them speak without a pause, and 40 people
 watch all eight as large as they come. What a packet costs says what the core could carry at most;
 then the cameras' frames are made so much larger that the bridge would need two cores. Counted are
 voices lost, consent checks (RFC 7675) answered and how long that took, what was shed and under
@@ -29,7 +29,7 @@ from benchmarks.peers import Member, Picture
 from benchmarks.peers.octomesh import Octomesh, OctomeshBridge
 from relay.ids import SourceKind
 
-SENDERS, SPEAKERS, RECEIVERS = 8, 3, 60
+SENDERS, SPEAKERS, RECEIVERS = 8, 3, 40
 SPEAKER = Wish(microphone=True, camera=3)
 PRESENTER = Wish(camera=3)
 TIMES = 2.0

@@ -1,6 +1,6 @@
 """Packets out of one core: the rate is raised until something is lost.
 
-The bridge has a core, the load another one. Receivers sit in rooms of 100 with a sender each, all
+The bridge has a core, the load another one. Receivers sit in rooms of 50 with a sender each, all
 senders at the same rate: octomesh lets 500 people into a room, and with so many in one room it is
 joining that takes long, not forwarding. All is counted that was sent while a rate was tried, so
 nothing is lost unseen between two looks.
@@ -18,7 +18,7 @@ from benchmarks.load.traffic import Manners
 from benchmarks.peers.octomesh import Octomesh
 
 TARGET_PER_S = 250_000
-ROOM = 100
+ROOM = 50
 RECEIVERS = (50, 200, 500)
 DECRYPT_ONE_IN = 16
 FRAME_PACKETS = 8
@@ -52,7 +52,7 @@ async def run(setting: Setting, say: Say) -> Outcome:
     raw: list[dict[str, Any]] = []
     with started([Octomesh()]) as (bridge,):
         async with loaded(manners) as (traffic, nursery):
-            sizes = [4, 4] if setting.small else [50, 50, *[ROOM] * 4]
+            sizes = [4, 4] if setting.small else [ROOM] * (RECEIVERS[-1] // ROOM)
             audiences = await seated(bridge, traffic, nursery, sizes)
             counts = [len(audiences[0].receivers), sum(sizes)] if setting.small else RECEIVERS
             for receivers in counts:
@@ -73,12 +73,8 @@ async def run(setting: Setting, say: Say) -> Outcome:
 
 
 def _seating(audiences: Sequence[Audience], receivers: int) -> list[Audience]:
-    """The first rooms that have so many people, larger ones first where there is a choice."""
-    rooms: list[Audience] = []
-    for audience in sorted(audiences, key=lambda each: -len(each.receivers)):
-        if sum(len(each.receivers) for each in rooms) + len(audience.receivers) <= receivers:
-            rooms.append(audience)
-    return rooms
+    """The first rooms, that have so many people."""
+    return list(audiences[: receivers // len(audiences[0].receivers)])
 
 
 async def _raise(

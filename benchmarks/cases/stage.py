@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import trio
 
 from benchmarks.cpu import cpu_ns, divided, pin
@@ -19,8 +20,11 @@ from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.peers import LOOPBACK, Bridge, Member, Peer
 from benchmarks.peers.janus import Janus
 from benchmarks.peers.namespace import ADDRESSES, private_network
+from relay.errors import RemoteProtocolError
 
 JOINS_AT_A_TIME = 8
+JOIN_ATTEMPTS = 3
+"""It is what a bridge does with those who are in that is measured here, and joining elsewhere."""
 SETTLE_S = 0.5
 """From the last change until something is measured."""
 DRAIN_S = 0.2
@@ -117,9 +121,17 @@ async def join_all(
 
     async def join(number: int, room: str, wish: Wish) -> None:
         async with limit:
-            members[number] = await nursery.start(
-                bridge.join, traffic, room, f"person {number}", wish
-            )
+            for attempt in range(1, JOIN_ATTEMPTS + 1):
+                try:
+                    members[number] = await nursery.start(
+                        bridge.join, traffic, room, f"person {number}", wish
+                    )
+                except RemoteProtocolError as error:
+                    if attempt == JOIN_ATTEMPTS:
+                        raise
+                    click.echo(f"person {number} of {room} joins again: {error}", err=True)
+                else:
+                    return
 
     async with trio.open_nursery() as joining:
         for number, (room, wish) in enumerate(wanted):
