@@ -12,6 +12,9 @@ INSTALLED := $(VENV)/.octomesh
 INSTALLED_FOR_TESTS := $(VENV)/.octomesh-test
 INSTALLED_FOR_CLIENT := node_modules/.octomesh
 
+# What `make bench` is told, such as BENCH="cost meeting --rounds 9".
+BENCH ?=
+
 COMPILED := region/kernel benchmarks/load
 KERNEL := $(wildcard $(foreach ending,pyx pxd h,$(addsuffix /*.$(ending),$(COMPILED))))
 KERNEL_TESTS := $(shell grep -l "tests\.region\.rig" tests/region/test_*.py)
@@ -42,7 +45,7 @@ need = $(call unless,command -v $(1),$(2),$(1))
 GSTREAMER := python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
-.PHONY: help up test lint types client unit demanding explore sanitize fuzz fuzz-short bench bench-control clean
+.PHONY: help up test lint types client unit demanding explore sanitize fuzz fuzz-short bench bench-report bench-control clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
@@ -53,7 +56,9 @@ help:
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz    a million executions of each parser and of the kernel; FUZZ_RUNS="
 	@echo "             FUZZ_SECONDS= at most of each; fuzz-short is the part that make test runs"
-	@echo "make bench   what a forwarded packet costs"
+	@echo "make bench   what a bridge must reach, beside a bare loop and Janus: 25 minutes of a quiet"
+	@echo "             machine; BENCH=\"cost meeting …\" as python -m benchmarks.bench --help has it"
+	@echo "make bench-report  tables and plots of benchmarks/RESULTS.md from what make bench found"
 	@echo "make bench-control  what all else costs that a bridge does for 100 people"
 	@echo "make clean   remove what was built and installed; meetings' state in .octomesh stays"
 
@@ -95,7 +100,10 @@ fuzz-short: $(INSTALLED_FOR_TESTS)
 
 bench: $(INSTALLED_FOR_TESTS)
 	$(need-janus)
-	$(BIN)/python -m benchmarks.fanout
+	$(BIN)/python -m benchmarks.bench $(BENCH)
+
+bench-report: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m benchmarks.report
 
 bench-control: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m benchmarks.control

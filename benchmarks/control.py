@@ -28,13 +28,12 @@ import trio
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.client import Client, LoadCertificate, Wish
+from benchmarks.cpu import cpu_ns, threads
 from benchmarks.crowd import Conference, Person, carry_on
-from benchmarks.fanout import bridge_process
+from benchmarks.peers.octomesh import mesh_process
 
 TARGET = 0.15
 AUDIO_SLOTS, VIDEO_SLOTS = 5, 9
-PUMP_NAME = "run from region"
-"""As trio names the thread that `Pump.run` has, as far as the system keeps names."""
 REST_S = 5.0
 METRONOME_HZ, METRONOME_ROUNDS = 50, 2_000
 JOIN_AT_A_TIME = 4
@@ -116,20 +115,13 @@ class Meter:
         return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
 
     def _now_ns(self) -> tuple[int, int, int, int]:
-        control = main = pump = 0
-        for task in Path(f"/proc/{self._bridge_pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # a thread that ended just now
-                used = int((task / "schedstat").read_text().split()[0])
-                if (task / "comm").read_text().startswith(PUMP_NAME):
-                    pump += used
-                else:
-                    control += used
-                if int(task.name) == self._bridge_pid:
-                    main = used
+        all_of_them = list(threads(self._bridge_pid))
+        pump = sum(each.used_ns for each in all_of_them if each.is_pump)
         if not pump:
-            raise click.ClickException(f"the bridge has no thread of the name {PUMP_NAME!r}")
-        stat = Path(f"/proc/{self._metronome_pid}/schedstat").read_text()
-        return control, main, pump, int(stat.split()[0])
+            raise click.ClickException("the bridge has no thread that is its pump")
+        control = sum(each.used_ns for each in all_of_them if not each.is_pump)
+        main = sum(each.used_ns for each in all_of_them if each.number == self._bridge_pid)
+        return control, main, pump, cpu_ns(self._metronome_pid)
 
 
 @contextlib.contextmanager
@@ -160,10 +152,10 @@ def _as_metronome() -> None:
 
 
 async def measure(shape: Shape, work: Work, directory: Path, say: "Say") -> Outcome:
-    with bridge_process(directory) as (url, bridge), metronome() as metronome_pid:
+    with mesh_process(directory) as (url, (bridge_pid,), _), metronome() as metronome_pid:
         say(f"{shape}: at rest", REST_S)
         await trio.sleep(1)
-        meter = Meter(bridge.pid, metronome_pid)
+        meter = Meter(bridge_pid, metronome_pid)
         rest = await _each_second(meter, int(REST_S))
         counted = Counter[str]()
         async with trio.open_nursery() as nursery:

@@ -1,21 +1,22 @@
 """CPU for each packet forwarded: one sender to many receivers, against the floor and Janus."""
 
 import contextlib
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
-import trio
-
-from benchmarks.cases.stage import SETTLE_S, Say, Span, join_all, loaded, measured, started
-from benchmarks.load.description import Wish
+from benchmarks.cases.audience import PAYLOAD_BYTES, Audience, Dose, dosed, seated
+from benchmarks.cases.result import LOSSLESS, Case, Line, Outcome, Say, Setting, Target, versus
+from benchmarks.cases.stage import loaded, started
 from benchmarks.load.media import Script, bursts, plain
-from benchmarks.load.traffic import Manners, Traffic
-from benchmarks.peers import Bridge, Member, Peer, Picture
-from relay.ids import SourceKind
+from benchmarks.load.traffic import Manners
+from benchmarks.peers import Bridge, Peer
+from benchmarks.peers.floor import Floor
+from benchmarks.peers.janus import Janus
+from benchmarks.peers.octomesh import Octomesh
 
-PAYLOAD_BYTES = 1_150
+MEASURE = "CPU per forwarded packet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,32 +27,43 @@ class Work:
     title: str
     receivers: int
     script: Script
+    of_floor: float
+    """At most so many times the floor."""
     as_browsers: bool = False
     """With header extensions, transport-wide feedback both ways, retransmissions."""
+    of_janus: tuple[float, float] | None = None
+    """At most so many times Janus as packaged, and tuned; None where they do not take part."""
+    at_most_us: Target | None = None
 
 
 PLAIN = tuple(
     Work(
         key=f"plain-{receivers}",
-        title=f"300 packets/s to {receivers}",
+        title=f"300 packets/s × 1,150 B → {receivers}",
         receivers=receivers,
         script=plain(300, PAYLOAD_BYTES),
+        of_floor=1.5,
+        of_janus=(1 / 5, 1 / 3),
     )
     for receivers in (10, 30, 50, 200)
 )
 FULL = Work(
     key="full-30",
-    title="all extensions, feedback, NACK cache, to 30",
+    title="300 packets/s → 30, all extensions, feedback both ways, NACK cache",
     receivers=30,
     script=plain(300, PAYLOAD_BYTES),
     as_browsers=True,
+    of_floor=1.7,
+    at_most_us=Target(bound=5.25, of="(half of mediasoup's, elsewhere)"),
 )
 BURSTS = Work(
     key="bursts-50",
-    title="frames of 8 packets, 30/s, to 50",
+    title="frames of 8 packets, sizes a byte apart, 30/s → 50",
     receivers=50,
     script=bursts(30, 8, PAYLOAD_BYTES, differing=True),
+    of_floor=1.0,
 )
+WORKS = (*PLAIN, FULL, BURSTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,64 +71,102 @@ class Cost:
     """One peer's turns."""
 
     peer: str
-    spans: tuple[Span, ...]
+    turns: Sequence[Dose]
 
     @property
-    def us_per_packet(self) -> float:
-        """The median turn's."""
-        return statistics.median(span.us_per_packet for span in self.spans)
+    def us_per_packet(self) -> list[float]:
+        """Each turn's."""
+        return [turn.span.us_per_packet for turn in self.turns]
+
+    @property
+    def whole(self) -> bool:
+        """Whether everybody got everything."""
+        return all(turn.lost < LOSSLESS for turn in self.turns)
 
 
-async def compare(
-    work: Work, peers: Sequence[Peer], *, rounds: int, seconds: float, say: Say
-) -> list[Cost]:
+async def run(setting: Setting, say: Say) -> Outcome:
+    lines: list[Line] = []
+    raw: dict[str, Any] = {}
+    for work in (FULL,) if setting.small else WORKS:
+        peers: list[Peer] = [Floor(), Octomesh()]
+        if setting.janus and work.of_janus:
+            peers += [Janus(), Janus(event_loops=1)]
+        costs = await compare(work, peers, setting, say)
+        lines += _lines(work, costs)
+        raw[work.key] = {
+            "title": work.title,
+            "receivers": work.receivers,
+            "peers": {cost.peer: [turn.as_json() for turn in cost.turns] for cost in costs},
+        }
+    return Outcome(lines=lines, raw=raw)
+
+
+async def compare(work: Work, peers: Sequence[Peer], setting: Setting, say: Say) -> list[Cost]:
     """All peers in turns, each on its own; everybody has joined before the first."""
-    spans: dict[str, list[Span]] = {peer.name: [] for peer in peers}
+    turns: dict[str, list[Dose]] = {peer.name: [] for peer in peers}
     manners = Manners(feedback=work.as_browsers, nacks=work.as_browsers)
+    receivers = setting.at_most(work.receivers, small=4)
     async with contextlib.AsyncExitStack() as until_the_end:
-        stages = []
+        stages: list[tuple[Peer, Bridge, Audience]] = []
         bridges = until_the_end.enter_context(started(peers))
         for peer, bridge in zip(peers, bridges, strict=True):
             traffic, nursery = await until_the_end.enter_async_context(loaded(manners))
-            sender = await _audience(work, bridge, traffic, nursery)
-            stages.append((peer, bridge, traffic, sender))
-        for number in range(rounds):
-            for peer, bridge, traffic, sender in stages:
-                span = await _turn(bridge, traffic, sender, seconds)
-                spans[peer.name].append(span)
+            (audience,) = await seated(
+                bridge, traffic, nursery, [receivers], as_browsers=work.as_browsers
+            )
+            audience.play(work.script, Random(1))
+            audience.pause()
+            stages.append((peer, bridge, audience))
+        for number in range(setting.rounds):
+            for peer, bridge, audience in stages:
+                dose = await dosed([audience], bridge.pids, setting.seconds)
+                turns[peer.name].append(dose)
                 say(
-                    f"{work.title}, round {number + 1} of {rounds}: {peer.name} "
-                    f"{span.us_per_packet:.2f} µs a packet"
-                    + (f", {span.lost:.2%} LOST" if span.lost else "")
+                    f"{work.title}, round {number + 1} of {setting.rounds}: {peer.name} "
+                    f"{dose.span.us_per_packet:.2f} µs a packet"
+                    + (f", {dose.lost:.2%} lost" if dose.lost else "")
                 )
-    return [Cost(peer=name, spans=tuple(each)) for name, each in spans.items()]
+    return [Cost(peer=name, turns=each) for name, each in turns.items()]
 
 
-async def _audience(work: Work, bridge: Bridge, traffic: Traffic, nursery: trio.Nursery) -> Member:
-    publishes = Wish(camera=1, as_browsers=work.as_browsers)
-    receives = Wish(video_slots=1, as_browsers=work.as_browsers)
-    (sender,) = await join_all(bridge, traffic, nursery, [("cost", publishes)])
-    for handle in sender.senders[SourceKind.CAMERA]:
-        traffic.play(handle, work.script, Random(1))
-    await trio.sleep(SETTLE_S)
-    receivers = await join_all(
-        bridge, traffic, nursery, [("cost", receives) for _ in range(work.receivers)]
+def _lines(work: Work, costs: Sequence[Cost]) -> list[Line]:
+    floor, ours, *others = costs
+    targets = [Target(bound=work.of_floor, of_ratio=True)]
+    targets += [Target(bound=round(of, 3), of_ratio=True) for of in work.of_janus or ()]
+    lines = [
+        versus(
+            MEASURE,
+            work.title,
+            "µs",
+            ours.us_per_packet,
+            other.peer,
+            other.us_per_packet,
+            target,
+            valid=ours.whole,
+            note=_note(ours, other),
+        )
+        for other, target in zip([floor, *others], targets, strict=False)
+    ]
+    if work.at_most_us:
+        lines.append(
+            Line(
+                measure=MEASURE,
+                work=work.title,
+                ours=lines[0].ours,
+                unit="µs",
+                target=work.at_most_us,
+                valid=ours.whole,
+            )
+        )
+    return lines
+
+
+def _note(*costs: Cost) -> str:
+    return ", ".join(
+        f"{cost.peer} lost {max(turn.lost for turn in cost.turns):.2%}"
+        for cost in costs
+        if not cost.whole
     )
-    async with trio.open_nursery() as watching:
-        for member in receivers:
-            watching.start_soon(member.watch, [Picture(member=sender.id, layer=0)])
-    _set_active(traffic, sender, False)
-    return sender
 
 
-async def _turn(bridge: Bridge, traffic: Traffic, sender: Member, seconds: float) -> Span:
-    _set_active(traffic, sender, True)
-    await trio.sleep(SETTLE_S)
-    span = await measured(traffic, bridge.pids, seconds)
-    _set_active(traffic, sender, False)
-    return span
-
-
-def _set_active(traffic: Traffic, sender: Member, active: bool) -> None:
-    for handle in sender.senders[SourceKind.CAMERA]:
-        traffic.engine.set_active(handle, active)
+CASE = Case(key="cost", title="CPU for each forwarded packet", run=run)

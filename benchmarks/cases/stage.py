@@ -1,25 +1,34 @@
-"""Where cases play: a network of their own, bridges in it, and one process's load upon them."""
+"""Where cases play: a network of their own, bridges in it, and one process's load upon them.
+
+A bridge has a core to itself; the load, and what is beside a bridge, have the others.
+"""
 
 import contextlib
-import statistics
+import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import click
 import trio
 
-from benchmarks.cpu import cpu_ns
+from benchmarks.cpu import cpu_ns, divided, pin
 from benchmarks.load.description import Wish
 from benchmarks.load.traffic import Manners, Traffic
-from benchmarks.peers import Bridge, Member, Peer
-from benchmarks.peers.namespace import private_network
+from benchmarks.peers import LOOPBACK, Bridge, Member, Peer
+from benchmarks.peers.janus import Janus
+from benchmarks.peers.namespace import ADDRESSES, private_network
+from relay.errors import RemoteProtocolError
 
 JOINS_AT_A_TIME = 8
-SETTLE_S = 1.0
+JOIN_ATTEMPTS = 3
+"""It is what a bridge does with those who are in that is measured here, and joining elsewhere."""
+SETTLE_S = 0.5
 """From the last change until something is measured."""
-
-Say = Callable[[str], None]
+DRAIN_S = 0.2
+"""From the last packet until all are through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,8 @@ class Span:
     seconds: float
     cpu_ns: int
     """Of all threads of all its processes."""
+    by_process_ns: tuple[int, ...]
+    """The same, of each of them."""
     packets: int
     """That its receivers got."""
     given_up: int
@@ -48,22 +59,40 @@ class Span:
 
     @property
     def lost(self) -> float:
-        return self.given_up / max(1, self.packets + self.given_up)
+        return max(0, self.given_up) / max(1, self.packets + self.given_up)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "cpu_ns": self.cpu_ns,
+            "by_process_ns": self.by_process_ns,
+            "packets": self.packets,
+            "given_up": self.given_up,
+            "us_per_packet": self.us_per_packet,
+        }
 
 
 @contextlib.contextmanager
 def started(peers: Sequence[Peer]) -> Iterator[tuple[Bridge, ...]]:
-    """Their servers, all in one network of their own, until the context ends."""
+    """Their servers, all in one network of their own, until the context ends.
+
+    Without root, and without Janus, that is loopback. click.ClickException when it cannot be.
+    """
     with contextlib.ExitStack() as until_the_end:
+        cores = until_the_end.enter_context(divided())
         directory = Path(
             until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="octomesh-bench-"))
         )
-        places = until_the_end.enter_context(private_network())
+        if os.geteuid() == 0 or any(isinstance(peer, Janus) for peer in peers):
+            places = until_the_end.enter_context(private_network())
+        else:
+            places = (LOOPBACK,) * len(ADDRESSES)
         bridges = []
         for number, (peer, place) in enumerate(zip(peers, places, strict=False)):
             files = directory / str(number)
             files.mkdir()
             bridges.append(until_the_end.enter_context(peer.start(files, place)))
+            pin(bridges[-1].pids, [cores.bridge])
         yield tuple(bridges)
 
 
@@ -92,9 +121,17 @@ async def join_all(
 
     async def join(number: int, room: str, wish: Wish) -> None:
         async with limit:
-            members[number] = await nursery.start(
-                bridge.join, traffic, room, f"person {number}", wish
-            )
+            for attempt in range(1, JOIN_ATTEMPTS + 1):
+                try:
+                    members[number] = await nursery.start(
+                        bridge.join, traffic, room, f"person {number}", wish
+                    )
+                except RemoteProtocolError as error:
+                    if attempt == JOIN_ATTEMPTS:
+                        raise
+                    click.echo(f"person {number} of {room} joins again: {error}", err=True)
+                else:
+                    return
 
     async with trio.open_nursery() as joining:
         for number, (room, wish) in enumerate(wanted):
@@ -105,17 +142,31 @@ async def join_all(
 async def measured(traffic: Traffic, pids: Sequence[int], seconds: float) -> Span:
     """What the load gets and the processes use from now on."""
     totals, began_s = traffic.engine.totals(), trio.current_time()
-    before_ns = sum(map(cpu_ns, pids))
+    before_ns = [cpu_ns(pid) for pid in pids]
     await trio.sleep(seconds)
-    after, after_ns = traffic.engine.totals(), sum(map(cpu_ns, pids))
+    after = traffic.engine.totals()
+    used_ns = tuple(cpu_ns(pid) - before for pid, before in zip(pids, before_ns, strict=True))
     return Span(
         seconds=trio.current_time() - began_s,
-        cpu_ns=after_ns - before_ns,
+        cpu_ns=sum(used_ns),
+        by_process_ns=used_ns,
         packets=after.packets - totals.packets,
         given_up=after.given_up + after.missing - totals.given_up - totals.missing,
     )
 
 
-def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Of medians."""
-    return statistics.median(ours) / statistics.median(theirs)
+def load_drops() -> int:
+    """Datagrams that this process's own sockets had no room for: lost by the load, not a bridge."""
+    own = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists them
+            target = str(link.readlink())
+            if target.startswith("socket:["):
+                own.add(target[len("socket:[") : -1])
+    drops = 0
+    for family in ("udp", "udp6"):
+        with Path(f"/proc/thread-self/net/{family}").open(encoding="ascii") as table:
+            next(table)
+            # proc(5): …, the 10th is the socket's inode, the last its drops.
+            drops += sum(int(row[-1]) for row in map(str.split, table) if row[9] in own)
+    return drops

@@ -95,6 +95,10 @@ class Traffic:
         self.engine.remove_client(client)
         del self._connections[client]
 
+    def renew_consent(self, client: int) -> None:
+        """Ask the bridge now; it is asked each few seconds anyway. `ClientStats.consents`."""
+        self._connections[client].renew_consent()
+
     def play(self, sender: int, script: Script, chance: Random) -> None:
         """Have it sent from now on, from anywhere in the script."""
         self.play_from(sender, script, chance.randrange(script.cycle_us))

@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
+import httpx
 import trio
 from trio_websocket import ConnectionClosed
 
@@ -24,6 +27,8 @@ from relay.errors import RemoteProtocolError
 from relay.ids import ParticipantId, Region, SourceKind, source_id
 
 READY_TIMEOUT_S = 30.0
+OPS_TIMEOUT_S = 10.0
+_COUNTER = re.compile(r'^octomesh_(\w+?)_total(?:\{reason="(\w+)"\})? (\S+)$', re.MULTILINE)
 REGION = Region("here")
 
 _HEIGHT_PX = (180, 360, 720)
@@ -44,8 +49,10 @@ class Octomesh:
     @contextlib.contextmanager
     def start(self, directory: Path, place: Place = LOOPBACK) -> Iterator["OctomeshBridge"]:
         """See `Peer.start`; the focus is beside the bridges and not counted among them."""
-        with mesh_process(directory, place, self._workers) as (url, pids):
-            yield OctomeshBridge(url, pids, host=place.local_address)
+        with mesh_process(directory, place, self._workers) as mesh:
+            yield OctomeshBridge(
+                mesh.url, mesh.pids, host=place.local_address, ops_ports=mesh.ops_ports
+            )
 
 
 class OctomeshBridge:
@@ -59,10 +66,22 @@ class OctomeshBridge:
         host: str = "127.0.0.1",
         region: str | None = None,
         tls: ssl.SSLContext | None = None,
+        ops_ports: Sequence[int] = (),
     ) -> None:
         self.pids = tuple(pids)
+        self._ops_ports = tuple(ops_ports)
         self._url, self._host, self._region, self._tls = url, host, region, tls
         self._certificate = LoadCertificate()
+
+    async def counters(self) -> Counter[str]:
+        """What its bridges' `/metrics` say, all together; drops as `dropped_` and their reason."""
+        counted: Counter[str] = Counter()
+        async with httpx.AsyncClient(trust_env=False, timeout=OPS_TIMEOUT_S) as ops:
+            for port in self._ops_ports:
+                text = (await ops.get(f"http://127.0.0.1:{port}/metrics")).text
+                for name, reason, value in _COUNTER.findall(text):
+                    counted[f"{name}_{reason}" if reason else name] += int(float(value))
+        return counted
 
     async def join(
         self,
@@ -168,11 +187,20 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
+class Mesh(NamedTuple):
+    """A focus and one region that run."""
+
+    url: str
+    """The focus's."""
+    pids: list[int]
+    """Of the region's bridges."""
+    ops_ports: list[int]
+    """Theirs, on loopback."""
+
+
 @contextlib.contextmanager
-def mesh_process(
-    directory: Path, place: Place = LOOPBACK, workers: int = 1
-) -> Iterator[tuple[str, list[int]]]:
-    """A focus and one region: the focus's URL, and the processes of the region's bridges."""
+def mesh_process(directory: Path, place: Place = LOOPBACK, workers: int = 1) -> Iterator[Mesh]:
+    """A focus and one region, until the context ends."""
     from focus.tokens import mint_token
     from web.certificate import CERTIFICATE_FILE
 
@@ -207,10 +235,18 @@ def mesh_process(
             # Clients have this address too, and what is sent to them comes from it.
             *("--no-advertise-interfaces", "--advertise", place.address),
             *(("--workers", str(workers)) if workers > 1 else ()),
-            environment={"OCTOMESH_REGION_TOKEN": mint_token(directory / "focus", REGION, 60)},
+            environment={
+                "OCTOMESH_REGION_TOKEN": mint_token(
+                    directory / "focus", REGION, 60, bridges=workers
+                )
+            },
         )
         _wait_for_health(range(ops, ops + workers), directory)
-        yield f"http://127.0.0.1:{http}", [region] if workers == 1 else _children(region)
+        yield Mesh(
+            f"http://127.0.0.1:{http}",
+            [region] if workers == 1 else _children(region),
+            list(range(ops, ops + workers)),
+        )
 
 
 def _runs_of_free_ports(length: int) -> list[int]:
@@ -233,8 +269,6 @@ def _children(pid: int) -> list[int]:
 
 
 def _wait_for_health(ports: Sequence[int], directory: Path) -> None:
-    import httpx
-
     waiting = list(ports)
     end = time.monotonic() + READY_TIMEOUT_S
     while waiting and time.monotonic() < end:

@@ -34,8 +34,8 @@ CERTIFICATE = LoadCertificate()
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a focus with one bridge."""
-    with mesh_process(tmp_path_factory.mktemp("mesh")) as (url, _):
-        yield url
+    with mesh_process(tmp_path_factory.mktemp("mesh")) as mesh:
+        yield mesh.url
 
 
 # Two connections, one engine

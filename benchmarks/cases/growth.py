@@ -1,0 +1,194 @@
+"""Whether a packet costs more where there is more: receivers, conferences, streams.
+
+Everything that is compared has joined before the first turn, and turns alternate. What the people
+themselves cost, who are there whether or not a stream flows (consent checks, timers), is measured
+before each round and taken off: it is the packets that must not become dearer. What it was stands
+in the results beside them.
+
+Receivers: a sender at 100 packets/s to 10; two and twenty rooms of a sender and 50 receivers: octomesh
+lets 500 people into a room, and joining one that is large takes long. Conferences: 1, 100 and 500 of one sender and one receiver, at the same rate of
+packets in all. Streams known: bridges with idle people who have announced a camera in three
+encodings and a microphone, while one stream flows to 50 receivers; a bridge for each number.
+"""
+
+import contextlib
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from benchmarks.cases.audience import PAYLOAD_BYTES, Audience, dosed, seated
+from benchmarks.cases.result import LOSSLESS, Case, Line, Outcome, Say, Setting, Target, versus
+from benchmarks.cases.stage import Span, join_all, loaded, measured, started
+from benchmarks.load.description import Wish
+from benchmarks.load.media import Script, plain
+from benchmarks.load.traffic import Manners, Traffic
+from benchmarks.peers import Bridge
+from benchmarks.peers.octomesh import Octomesh
+
+TARGET = Target(bound=1.15, of_ratio=True)
+MANNERS = Manners(feedback=False, nacks=False, decrypt_one_in=4)
+PER_S = 100
+CONFERENCES = (1, 100, 500)
+ALL_PER_S = 20_000
+"""Of all conferences together."""
+KNOWN = (10, 1_000, 5_000)
+KNOWN_PER_S, KNOWN_RECEIVERS = 300, 50
+STREAMS_EACH = 4
+IDLE = Wish(microphone=True, camera=3)
+IDLE_ROOM = 10
+MAX_ROUNDS = 5
+REST_S = 2.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Point:
+    """One size of one kind of growth."""
+
+    size: int
+    rooms: Sequence[Audience]
+    bridge: Bridge
+    traffic: Traffic
+    script: Script
+    rests: list[Span] = field(default_factory=list)
+    turns: list[Span] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
+
+    def costs_us(self) -> list[float]:
+        """Of a packet, by round, without what the people themselves cost."""
+        return [
+            max(0.0, turn.cores - rest.cores) * 1e6 / max(1.0, turn.packets_per_s)
+            for turn, rest in zip(self.turns, self.rests, strict=True)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "size": self.size,
+            "us_per_packet": statistics.median(self.costs_us()),
+            "us_per_packet_with_people": statistics.median(
+                turn.us_per_packet for turn in self.turns
+            ),
+            "cores_at_rest": statistics.median(rest.cores for rest in self.rests),
+            "lost": max(self.lost),
+            "turns": [turn.as_json() for turn in self.turns],
+        }
+
+
+async def run(setting: Setting, say: Say) -> Outcome:
+    lines: list[Line] = []
+    raw: dict[str, Any] = {}
+    for title, what in (
+        ("receivers", _receivers),
+        ("conferences", _conferences),
+        ("streams known", _streams),
+    ):
+        points = await what(setting, say)
+        raw[title] = [point.as_json() for point in points]
+        largest = points[-1]
+        for smaller in points[:-1]:
+            lines.append(_line(title, smaller, largest))
+    return Outcome(lines=lines, raw=raw)
+
+
+def _line(title: str, smaller: Point, largest: Point) -> Line:
+    rests = [statistics.median(rest.cores for rest in each.rests) for each in (smaller, largest)]
+    return versus(
+        "growth of a packet's cost",
+        f"{title} {smaller.size:,} → {largest.size:,}",
+        "µs",
+        largest.costs_us(),
+        f"at {smaller.size:,}",
+        smaller.costs_us(),
+        TARGET,
+        valid=max(*smaller.lost, *largest.lost) < LOSSLESS,
+        note=f"people at rest {rests[0]:.1%} → {rests[1]:.1%} of the core",
+    )
+
+
+async def _receivers(setting: Setting, say: Say) -> list[Point]:
+    sizes = [2, *[2] * 4] if setting.small else [10, *[50] * 20]
+    with started([Octomesh()]) as (bridge,):
+        async with loaded(MANNERS) as (traffic, nursery):
+            rooms = await seated(bridge, traffic, nursery, sizes)
+            say(f"receivers: {sum(sizes)} have joined")
+            script = plain(PER_S, PAYLOAD_BYTES)
+            points = [
+                Point(
+                    size=sum(len(room.receivers) for room in chosen),
+                    rooms=chosen,
+                    bridge=bridge,
+                    traffic=traffic,
+                    script=script,
+                )
+                for chosen in (rooms[:1], rooms[1:3], rooms[1:])
+            ]
+            await _rounds("receivers", points, setting, say)
+    return points
+
+
+async def _conferences(setting: Setting, say: Say) -> list[Point]:
+    counts = (1, 3) if setting.small else CONFERENCES
+    rate = setting.at_most(ALL_PER_S, small=300)
+    with started([Octomesh()]) as (bridge,):
+        async with loaded(MANNERS) as (traffic, nursery):
+            rooms = await seated(bridge, traffic, nursery, [1] * counts[-1])
+            say(f"conferences: {counts[-1]} are there")
+            points = [
+                Point(
+                    size=count,
+                    rooms=rooms[:count],
+                    bridge=bridge,
+                    traffic=traffic,
+                    script=plain(rate // count, PAYLOAD_BYTES),
+                )
+                for count in counts
+            ]
+            await _rounds("conferences", points, setting, say)
+    return points
+
+
+async def _streams(setting: Setting, say: Say) -> list[Point]:
+    counts = (4, 12) if setting.small else KNOWN
+    script = plain(KNOWN_PER_S, PAYLOAD_BYTES)
+    points = []
+    async with contextlib.AsyncExitStack() as until_the_end:
+        bridges = until_the_end.enter_context(started([Octomesh() for _ in counts]))
+        for count, bridge in zip(counts, bridges, strict=True):
+            traffic, nursery = await until_the_end.enter_async_context(loaded(MANNERS))
+            idle = max(1, count // STREAMS_EACH)
+            await join_all(
+                bridge,
+                traffic,
+                nursery,
+                [(f"idle-{number // IDLE_ROOM}", IDLE) for number in range(idle)],
+            )
+            receivers = setting.at_most(KNOWN_RECEIVERS, small=4)
+            rooms = await seated(bridge, traffic, nursery, [receivers])
+            say(f"streams: {idle} idle people have announced {idle * STREAMS_EACH}")
+            points.append(
+                Point(size=count, rooms=rooms, bridge=bridge, traffic=traffic, script=script)
+            )
+        await _rounds("streams known", points, setting, say)
+    return points
+
+
+async def _rounds(title: str, points: Sequence[Point], setting: Setting, say: Say) -> None:
+    rounds = min(setting.rounds, MAX_ROUNDS)
+    for number in range(rounds):
+        for point in points:
+            pids = point.bridge.pids
+            point.rests.append(await measured(point.traffic, pids, min(REST_S, setting.seconds)))
+            for place, room in enumerate(point.rooms):
+                room.play(point.script, Random(place))
+                room.pause()
+            dose = await dosed(point.rooms, pids, setting.seconds)
+            point.turns.append(dose.span)
+            point.lost.append(dose.lost)
+            say(
+                f"{title} {point.size:,}, round {number + 1} of {rounds}: "
+                f"{point.costs_us()[-1]:.2f} µs a packet, {dose.lost:.2%} lost"
+            )
+
+
+CASE = Case(key="growth", title="what a packet costs where there is more", run=run)

@@ -1,0 +1,137 @@
+"""Packets out of one core: the rate is raised until something is lost.
+
+The bridge has a core, the load another one. Receivers sit in rooms of 50 with a sender each, all
+senders at the same rate: octomesh lets 500 people into a room, and with so many in one room it is
+joining that takes long, not forwarding. All is counted that was sent while a rate was tried, so
+nothing is lost unseen between two looks.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from benchmarks.cases.audience import PAYLOAD_BYTES, Audience, Dose, dosed, seated
+from benchmarks.cases.result import LOSSLESS, Case, Line, Outcome, Say, Setting, Target
+from benchmarks.cases.stage import loaded, started
+from benchmarks.load.media import Script, bursts, plain
+from benchmarks.load.traffic import Manners
+from benchmarks.peers.octomesh import Octomesh
+
+TARGET_PER_S = 250_000
+ROOM = 50
+RECEIVERS = (50, 200, 500)
+DECRYPT_ONE_IN = 16
+FRAME_PACKETS = 8
+FIRST_PER_S = 60_000
+BEGIN, STEP, MAX_STEPS = 0.6, 1.1, 16
+"""Shares of what a packet's cost promises at a low rate, and how they go on."""
+SEARCH_S = 2.0
+
+
+def plainly(per_s: float) -> Script:
+    """Single packets, evenly spaced, so many a second."""
+    return plain(max(1, round(per_s)), PAYLOAD_BYTES)
+
+
+def in_frames(per_s: float) -> Script:
+    """The same number in frames."""
+    return bursts(
+        max(1, round(per_s / FRAME_PACKETS)), FRAME_PACKETS, PAYLOAD_BYTES, differing=True
+    )
+
+
+SHAPES: dict[str, Callable[[float], Script]] = {
+    "single packets": plainly,
+    f"frames of {FRAME_PACKETS}": in_frames,
+}
+
+
+async def run(setting: Setting, say: Say) -> Outcome:
+    manners = Manners(decrypt_one_in=DECRYPT_ONE_IN, feedback=False, nacks=False)
+    lines: list[Line] = []
+    raw: list[dict[str, Any]] = []
+    with started([Octomesh()]) as (bridge,):
+        async with loaded(manners) as (traffic, nursery):
+            sizes = [4, 4] if setting.small else [ROOM] * (RECEIVERS[-1] // ROOM)
+            audiences = await seated(bridge, traffic, nursery, sizes)
+            counts = [len(audiences[0].receivers), sum(sizes)] if setting.small else RECEIVERS
+            for receivers in counts:
+                rooms = _seating(audiences, receivers)
+                for name, shape in SHAPES.items():
+                    work = f"{name} → {receivers} receivers"
+                    steps = await _raise(rooms, shape, bridge.pids, setting, work, say)
+                    lines.append(_line(work, steps))
+                    raw.append(
+                        {
+                            "work": work,
+                            "receivers": receivers,
+                            "shape": name,
+                            "steps": [step.as_json() for step in steps],
+                        }
+                    )
+    return Outcome(lines=lines, raw=raw)
+
+
+def _seating(audiences: Sequence[Audience], receivers: int) -> list[Audience]:
+    """The first rooms, that have so many people."""
+    return list(audiences[: receivers // len(audiences[0].receivers)])
+
+
+async def _raise(
+    rooms: Sequence[Audience],
+    shape: Callable[[float], Script],
+    pids: Sequence[int],
+    setting: Setting,
+    work: str,
+    say: Say,
+) -> list[Dose]:
+    """Every rate tried, up to one at which something was lost twice."""
+    receivers = sum(len(room.receivers) for room in rooms)
+    seconds = setting.seconds if setting.small else SEARCH_S
+
+    async def tried(per_s: float) -> Dose:
+        script = shape(per_s / receivers)
+        for number, room in enumerate(rooms):
+            room.play(script, Random(number))
+            room.pause()
+        dose = await dosed(rooms, pids, seconds)
+        say(
+            f"{work}: {dose.span.packets_per_s:,.0f} packets/s, {dose.span.cores:.0%} of the "
+            f"core, {dose.lost:.3%} lost"
+            + (f", {dose.load_lost} packets by the load" if dose.load_limited else "")
+        )
+        return dose
+
+    first = await tried(1_000 if setting.small else FIRST_PER_S)
+    steps = [first]
+    per_s = BEGIN * 1e6 / first.span.us_per_packet
+    for _ in range(setting.at_most(MAX_STEPS, small=0)):
+        steps.append(await tried(per_s))
+        if steps[-1].lost >= LOSSLESS:
+            steps.append(await tried(per_s))
+            if steps[-1].lost >= LOSSLESS:
+                break
+        per_s *= STEP
+    return steps
+
+
+def _line(work: str, steps: Sequence[Dose]) -> Line:
+    whole = [step for step in steps if step.lost < LOSSLESS]
+    best = max(whole, key=lambda step: step.span.packets_per_s, default=None)
+    last = steps[-1]
+    note = ""
+    if last.lost >= LOSSLESS and last.load_lost >= (last.expected - last.got) / 2:
+        note = "ended by the load, not by the bridge"
+    elif best is not None:
+        note = f"at {best.span.cores:.0%} of the core, {best.span.us_per_packet:.2f} µs a packet"
+    return Line(
+        measure="packets out per core",
+        work=work,
+        ours=best.span.packets_per_s if best is not None else 0.0,
+        unit="packets/s",
+        target=Target(bound=TARGET_PER_S, at_least=True),
+        note=note,
+    )
+
+
+CASE = Case(key="saturation", title="packets out of one core, loss < 0.1 %", run=run)

@@ -1,0 +1,67 @@
+"""Writes the tables and plots of RESULTS.md from results.json: no figure in it is typed by hand.
+
+    make bench-report, or python -m benchmarks.report --help
+
+Between `<!-- figures: CASE -->` and `<!-- end -->` everything is replaced; the rest stays.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.plots import plot
+from benchmarks.table import markdown
+
+HERE = Path(__file__).parent
+_FIGURES = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rendered(text: str, results: dict[str, Any]) -> str:
+    """RESULTS.md with these results; cases that they do not have stay as they are."""
+
+    def replaced(match: re.Match[str]) -> str:
+        begin, key, end = match.groups()
+        case = results["cases"].get(key)
+        return match[0] if case is None else f"{begin}\n{_section(key, case)}\n{end}"
+
+    return _FIGURES.sub(replaced, text)
+
+
+def _section(key: str, case: dict[str, Any]) -> str:
+    machine = case["machine"]
+    return (
+        f"`python -m benchmarks.bench {key} --rounds {case['rounds']} --seconds "
+        f"{case['seconds']:g}`, {case['measured_at'][:10]}, {case['took_s']:.0f} s, commit "
+        f"{machine['commit']}: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, "
+        f"{machine['distribution']}, Python {machine['python']}, {machine['openssl']}"
+        f"{', Janus ' + machine['janus'] if machine['janus'] else ''}; load average at its end "
+        f"{machine['load_average'][0]:.1f}.\n\n{markdown(case['lines'])}"
+    )
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--results",
+    default=HERE / "out" / "results.json",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--into",
+    default=HERE / "RESULTS.md",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="plots go into plots/ beside it",
+)
+def main(results: Path, into: Path) -> None:
+    found = json.loads(results.read_text())
+    into.write_text(rendered(into.read_text(), found))
+    for path in plot(found, into.parent / "plots"):
+        click.echo(path)
+    click.echo(into)
+
+
+if __name__ == "__main__":
+    main()
