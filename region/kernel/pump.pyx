@@ -365,6 +365,7 @@ cdef class Pump(Prober):
             kind, transport, address, now_ns, data, length,
         ):
             self.queued = True
+            self.counter[HANDED_ON] += 1
         else:
             self.counter[DROPPED_QUEUE_FULL] += 1
 
@@ -445,6 +446,8 @@ cdef class Pump(Prober):
         transport.bytes_in += wire_length
         if transport.path == NULL or not self._take_feedback(transport, now_ns, data, length):
             self._queue(KIND_RTCP, handle, address, now_ns, data, length)
+        else:
+            self.counter[FEEDBACKS_IN] += 1
 
     cdef bint _take_feedback(
         self, Transport *transport, int64_t now_ns, const uint8_t *data, int length
@@ -613,6 +616,7 @@ cdef class Pump(Prober):
     ) noexcept nogil:
         cdef Stream *stream = self.streams[stream_handle]
         cdef uint32_t i
+        self.counter[OFFERED] += <uint64_t>stream.egresses * count
         # What the next ones need is fetched while this one is encrypted.
         for i in range(min(<uint32_t>AHEAD, stream.egresses)):
             fetch_egress(stream.egress[i])
