@@ -15,6 +15,15 @@ def cpu_ns(pid: int) -> int:
     return used
 
 
+def waited_s(pid: int) -> float:
+    """How long its threads have wanted a core and had none, all together."""
+    waited_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended just now
+            waited_ns += int((task / "schedstat").read_text().split()[1])
+    return waited_ns / 1e9
+
+
 def main_thread_ns(pid: int) -> int:
     """CPU of its first thread alone: in a bridge that is Python's."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])

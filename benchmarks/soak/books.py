@@ -22,7 +22,10 @@ ROUTINE = {
     "rtcp_unknown_ssrc": "reports on what has just gone",
     "rtcp_unknown_transport": "reports of somebody who has just left, queued until then",
     "dtls_unknown_address": "the goodbye of somebody who has just left",
-    "stun_unknown": "a check of somebody who has just left",
+    "stun_unknown": "a check of somebody who has just left, or an answer half a second late",
+    "check_refused": "a trunk's check that was sent again: the first was not answered in 0.5 s",
+    "echo_unknown": "a probe's answer that came when its path had been given up",
+    "echo_late": "a probe's answer that took a second",
     "no_keys": "who has finished DTLS sends a moment before the bridge has taken the keys",
 }
 """Drops that come of what people do, and why."""
@@ -41,21 +44,24 @@ HURRIED = {
 }
 """Drops that come of a machine that was too busy, and of the repairs that follow."""
 
+MOST_WAITING = 0.05
+"""Share of the time that a thread may have wanted a core and had none, on a calm machine."""
+
 _OFFERED = ("offered", "retransmitted", "probed")
 _NOT_SENT = (
     *("awaiting_keyframe", "before_switch", "layer", "no_payload_type", "no_path"),
-    *("protect", "send", "tcp_full"),
+    "protect",
 )
-_MEDIA_REFUSED = (
-    *("rtx_unneeded", "unknown_ssrc", "unknown_payload", "overload"),
+_MEDIA_REFUSED = ("rtx_unneeded", "unknown_ssrc", "unknown_payload", "overload")
+"""Before they count as packets in."""
+_REFUSED = (
+    *("unknown_address", "no_keys"),
     *("authentication", "replay", "unprotect", "malformed"),
 )
-"""Before they count as packets in."""
-_REFUSED_UNREAD = ("unknown_address", "no_keys")
-"""Whatever they were, media or not."""
+"""Media or not."""
 _DATAGRAMS_REFUSED = (
     *_MEDIA_REFUSED,
-    *_REFUSED_UNREAD,
+    *_REFUSED,
     *("oversize", "unknown_protocol", "queue_full", "rtcp_ssrcs"),
 )
 
@@ -85,6 +91,7 @@ class Balance:
 
 def bridge_balances(name: str, counted: Counters) -> list[Balance]:
     """A bridge's own books."""
+    not_taken = _dropped(counted, ("send", "tcp_full"))
     return [
         Balance(
             name=f"{name}: datagrams",
@@ -97,7 +104,11 @@ def bridge_balances(name: str, counted: Counters) -> list[Balance]:
         Balance(
             name=f"{name}: packets to egresses",
             given=sum(counted[each] for each in _OFFERED),
-            accounted=counted["packets_out"] + _dropped(counted, _NOT_SENT),
+            accounted=counted["packets_out"]
+            + _dropped(counted, _NOT_SENT)
+            + (0 if counted["tcp_connections"] else not_taken),
+            # TCP takes other things than media, too, or does not.
+            perhaps=not_taken if counted["tcp_connections"] else 0,
         ),
     ]
 
@@ -114,7 +125,7 @@ def mesh_balance(bridges: Sequence[Counters], load: Totals, *, unread: int) -> B
         name="all media of the mesh",
         given=sent,
         accounted=received,
-        perhaps=unread + load.unsent + sum(_dropped(each, _REFUSED_UNREAD) for each in bridges),
+        perhaps=unread + load.unsent + sum(_dropped(each, _REFUSED) for each in bridges),
     )
 
 
@@ -123,10 +134,16 @@ def received_by(load: Totals) -> int:
     return load.packets - load.recovered + load.duplicates + load.retransmissions + load.unexpected
 
 
-def hurried(bridges: Sequence[Counters], load: Totals, *, unread: int) -> bool:
-    """Whether the machine was too busy for somebody at some time."""
+def hurried(
+    bridges: Sequence[Counters], load: Totals, *, unread: int, waiting: float = 0.0
+) -> bool:
+    """Whether the machine was too busy for somebody at some time.
+
+    `waiting`: the share of the time that a process's threads wanted a core and had none.
+    """
     return bool(
-        unread
+        waiting > MOST_WAITING
+        or unread
         or load.unsent
         or load.skipped
         or any(_dropped(each, ("overload", "send", "queue_full")) for each in bridges)

@@ -9,6 +9,7 @@ import httpx
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.cpu import waited_s
 from octomesh_up import UpSettings, processes
 
 ANSWER_TIMEOUT_S = 10.0
@@ -22,6 +23,8 @@ class Usage:
     """Its own: anonymous memory, without files that are mapped."""
     descriptors: int
     threads: int
+    waited_s: float = 0.0
+    """What its threads have waited for a core, all together."""
 
     @classmethod
     def of(cls, pid: int) -> "Usage":
@@ -31,6 +34,7 @@ class Usage:
             memory_bytes=_status(status, "RssAnon") * 1024,
             descriptors=sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
             threads=_status(status, "Threads"),
+            waited_s=waited_s(pid),
         )
 
 
@@ -80,6 +84,14 @@ class Observer:
             usage={name: Usage.of(pid) for name, pid in self.pids.items()},
             told={name: told[name] for name in self._addresses},
         )
+
+
+def paths_lost(logs: Path) -> int:
+    """How often a trunk's path did not answer, as bridges' logs tell."""
+    return sum(
+        log.read_text(errors="replace").count('"reason": "the path does not answer"')
+        for log in logs.glob("*.log")
+    )
 
 
 def troubles(logs: Path) -> list[str]:

@@ -16,8 +16,8 @@ from benchmarks.soak.books import (
 from benchmarks.soak.growth import Allowance, grows
 from benchmarks.soak.look import Look
 
-MEMORY = Allowance(each=8 << 10, all=3 << 20)
-"""Bytes; each for each person who has joined. What one has is a hundred times as much."""
+MEMORY = Allowance(each=8 << 10, all=6 << 20)
+"""Bytes, for each person who has joined. Allocators go on filling for some hundred joins."""
 DESCRIPTORS = Allowance(each=0.01, all=2)
 THREADS = Allowance(each=0.01, all=3)
 """Python's pools keep idle threads for ten seconds."""
@@ -55,6 +55,8 @@ class Outcome:
     """What went wrong on the way, in words."""
     troubles: Sequence[str]
     """Lines of logs."""
+    paths_lost: int = 0
+    """Times that one bridge did not answer another for 0.6 s."""
 
     def balances(self) -> list[Balance]:
         """At the last rest."""
@@ -73,7 +75,19 @@ class Outcome:
     def was_hurried(self) -> bool:
         """Whether the machine was too busy at some time: then some drops are its own."""
         last = self.rests[-1]
-        return hurried(last.look.bridges(), last.load, unread=last.unread)
+        return hurried(
+            last.look.bridges(), last.load, unread=last.unread, waiting=max(self.waiting.values())
+        )
+
+    @property
+    def waiting(self) -> dict[str, float]:
+        """By process, for which share of the time it wanted a core and had none."""
+        last = self.rests[-1].look
+        seconds = max(last.at_s - self.began.at_s, 1.0)
+        return {
+            name: (last.usage[name].waited_s - usage.waited_s) / seconds
+            for name, usage in self.began.usage.items()
+        }
 
     def drops(self) -> dict[str, int]:
         """By reason, of all bridges."""
@@ -123,6 +137,10 @@ class Outcome:
             for name in FAULTS
             if (count := getattr(load, name))
         ]
+        if self.paths_lost and not self.was_hurried:
+            found.append(
+                f"a trunk's path did not answer, {self.paths_lost} ×, and nobody was too busy"
+            )
         gaps = load.given_up + load.missing
         if gaps and not self.was_hurried:
             found.append(f"{gaps:,} packets never came, and nobody was too busy to send them")

@@ -35,13 +35,13 @@ def show(outcome: Outcome, console: Console) -> None:
         console.print(
             f"The machine was too busy at times: {last.unread:,} datagrams at most found sockets "
             f"full, {last.load.unsent:,} packets could not be sent, {last.load.skipped:,} frames "
-            "were left out; what bridges dropped for that is in the table."
+            f"were left out, paths of trunks did not answer {outcome.paths_lost} ×."
         )
 
 
 def _processes(outcome: Outcome) -> Table:
     table = Table(title="At rest, after the first round and the last")
-    for heading in ("process", "memory, MB", "bytes a join", "descriptors", "threads"):
+    for heading in ("process", "memory, MB", "bytes a join", "descriptors", "threads", "no core"):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     rests = outcome.rests[:-1]
     for name in outcome.began.usage:
@@ -53,6 +53,7 @@ def _processes(outcome: Outcome) -> Table:
             f"{slope(memory):,.0f}",
             f"{first.descriptors} → {last.descriptors}",
             f"{first.threads} → {last.threads}",
+            f"{outcome.waiting[name]:.1%}",
         )
     return table
 

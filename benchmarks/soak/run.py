@@ -15,7 +15,7 @@ import octomesh_up
 from benchmarks.load.roster import Totals
 from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.soak.books import received_by
-from benchmarks.soak.look import Look, Observer, troubles
+from benchmarks.soak.look import Look, Observer, paths_lost, troubles
 from benchmarks.soak.outcome import Outcome, Rest
 from benchmarks.soak.people import AUDIO_SLOTS, ENCODINGS, VIDEO_SLOTS, Crowd, Person
 from benchmarks.soak.sockets import drops_at
@@ -95,7 +95,7 @@ async def soak(terms: Terms, directory: Path, display: Display) -> Outcome:
             it = _Soak(terms, settings, Observer(settings, client), display)
             await it.run()
         mesh.cancel_scope.cancel()
-    return it.outcome(troubles(settings.logs))
+    return it.outcome(settings.logs)
 
 
 class _Soak:
@@ -121,8 +121,8 @@ class _Soak:
         self._rests: list[Rest] = []
         self._began_s = trio.current_time()
 
-    def outcome(self, log_troubles: Sequence[str]) -> Outcome:
-        """Of what has been seen so far."""
+    def outcome(self, logs: Path) -> Outcome:
+        """Of what has been seen, and of what the processes' logs say."""
         assert self._began is not None
         return Outcome(
             began=self._began,
@@ -130,7 +130,8 @@ class _Soak:
             samples=self._samples,
             done=dict(self._crowd.done),
             faults=self._crowd.faults,
-            troubles=log_troubles,
+            troubles=troubles(logs),
+            paths_lost=paths_lost(logs),
         )
 
     async def run(self) -> None:

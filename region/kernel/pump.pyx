@@ -560,7 +560,7 @@ cdef class Pump(Prober):
         elif payload == OPUS_RED:
             at = red_primary(pending.rtp.payload, pending.rtp.payload_length)
             if at < 0:
-                self.counter[DROPPED_MALFORMED] += 1
+                self.counter[DROPPED_RED_MALFORMED] += 1
                 return
             pending.primary = pending.rtp
             pending.primary.payload += at

@@ -83,6 +83,7 @@ cdef tuple COUNTER_NAMES = (
     "dropped_nack_forgotten",
     "dropped_feedback_malformed",
     "dropped_overload",
+    "dropped_red_malformed",
     "tcp_frames_in",
     "tcp_connections",
     "dropped_tcp_framing",

@@ -5,10 +5,12 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from pylibsrtp import Policy, Session
 
+from benchmarks.soak.books import bridge_balances
 from region.kernel import Pump, pack_address
 
 DEADLINE_S = 5.0
@@ -72,6 +74,9 @@ class Rig:
         self.pump.stop()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
+        # Whatever a test has sent: of each datagram, and each offer, is counted what became of it.
+        for balance in bridge_balances("the pump", Counter(self.pump.counters())):
+            assert balance.holds, balance
         for peer in self._peers:
             peer.socket.close()
         self._socket.close()
