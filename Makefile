@@ -23,6 +23,9 @@ CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mj
 FUZZ_RUNS ?= 1000000
 FUZZ_SECONDS ?= 3600
 
+SOAK_MINUTES ?= 30
+SOAK_PEOPLE ?= 30
+
 # make up HTTPS_PORT=9443 REGIONS=frankfurt,singapore …
 UP_FLAGS := $(if $(HTTPS_PORT),--https-port $(HTTPS_PORT)) \
 	$(if $(HTTP_PORT),--http-port $(HTTP_PORT)) \
@@ -45,7 +48,7 @@ need = $(call unless,command -v $(1),$(2),$(1))
 GSTREAMER := python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
-.PHONY: help up test lint types client unit demanding explore sanitize fuzz fuzz-short bench bench-report bench-control clean
+.PHONY: help up test lint types client unit demanding explore sanitize fuzz fuzz-short bench bench-report bench-control soak clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
@@ -60,6 +63,8 @@ help:
 	@echo "             machine; BENCH=\"cost meeting …\" as python -m benchmarks.bench --help has it"
 	@echo "make bench-report  tables and plots of benchmarks/RESULTS.md from what make bench found"
 	@echo "make bench-control  what all else costs that a bridge does for 100 people"
+	@echo "make soak    people use a mesh for half an hour: nothing may grow or get lost;"
+	@echo "             SOAK_MINUTES= SOAK_PEOPLE="
 	@echo "make clean   remove what was built and installed; meetings' state in .octomesh stays"
 
 up: $(INSTALLED)
@@ -107,6 +112,9 @@ bench-report: $(INSTALLED_FOR_TESTS)
 
 bench-control: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m benchmarks.control
+
+soak: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) --people $(SOAK_PEOPLE)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info node_modules benchmarks/out tests/out

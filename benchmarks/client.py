@@ -145,6 +145,11 @@ class Client:
         assert self._signalling is not None
         await self._signalling.send_message(json.dumps(message))
 
+    async def hang_up(self) -> None:
+        """Close the signalling without a goodbye, as a page does that is closed."""
+        assert self._signalling is not None
+        await self._signalling.aclose()
+
     async def _join(
         self,
         signalling: WebSocketConnection,

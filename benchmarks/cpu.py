@@ -46,6 +46,15 @@ def pump_ns(pid: int) -> int:
     return sum(thread.used_ns for thread in threads(pid) if thread.is_pump)
 
 
+def waited_s(pid: int) -> float:
+    """How long its threads have wanted a core and had none, all together."""
+    waited_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended just now
+            waited_ns += int((task / "schedstat").read_text().split()[1])
+    return waited_ns / 1e9
+
+
 def resident_bytes(pid: int) -> int:
     """Its memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

@@ -34,6 +34,10 @@ class BridgeMetrics(Collector):
             ("packets_in", "Media packets that passed authentication"),
             ("packets_out", "Media packets sent, to clients and bridges"),
             ("datagrams_in", "Datagrams read from the media port"),
+            ("consents", "Checks answered that only renewed consent"),
+            ("handed_on", "Datagrams that are no media, given to who deals with them"),
+            ("feedbacks_in", "Compounds of transport-wide feedback, taken"),
+            ("offered", "Packets times the egresses of their streams: sent or dropped"),
             ("retransmitted", "Packets sent again because receivers asked for them"),
             ("probed", "Packets sent to measure what receivers' paths carry"),
             ("tcp_frames_in", "Packets read from TCP connections to the media port"),
@@ -49,6 +53,13 @@ class BridgeMetrics(Collector):
         for reason, count in self._drops():
             dropped.add_metric([reason], count)
         yield dropped
+        sizes = self._pump.sizes()
+        for name, help_text, size in (
+            ("transports", "Clients and bridges with media", sizes.transports),
+            ("streams", "Incoming streams that are expected", sizes.streams),
+            ("egresses", "Outgoing streams, to clients and bridges", sizes.egresses),
+        ):
+            yield GaugeMetricFamily(f"octomesh_{name}", help_text, value=size)
         yield GaugeMetricFamily(
             "octomesh_tcp_connections_open",
             "TCP connections to the media port that are open",

@@ -370,6 +370,7 @@ cdef class Pump(Prober):
             kind, transport, address, now_ns, data, length,
         ):
             self.queued |= urgent
+            self.counter[HANDED_ON] += 1
         else:
             self.counter[DROPPED_QUEUE_FULL] += 1
 
@@ -451,6 +452,8 @@ cdef class Pump(Prober):
         said = self._hear(transport, now_ns, data, length)
         if said != SAID_NOTHING:
             self._queue(KIND_RTCP, handle, address, now_ns, data, length, said == SAID_URGENT)
+        else:
+            self.counter[FEEDBACKS_IN] += 1
 
     cdef int _hear(
         self, Transport *transport, int64_t now_ns, const uint8_t *data, int length
@@ -565,7 +568,7 @@ cdef class Pump(Prober):
         elif payload == OPUS_RED:
             at = red_primary(pending.rtp.payload, pending.rtp.payload_length)
             if at < 0:
-                self.counter[DROPPED_MALFORMED] += 1
+                self.counter[DROPPED_RED_MALFORMED] += 1
                 return
             pending.primary = pending.rtp
             pending.primary.payload += at
@@ -621,6 +624,7 @@ cdef class Pump(Prober):
     ) noexcept nogil:
         cdef Stream *stream = self.streams[stream_handle]
         cdef uint32_t i
+        self.counter[OFFERED] += <uint64_t>stream.egresses * count
         # What the next ones need is fetched while this one is encrypted.
         for i in range(min(<uint32_t>AHEAD, stream.egresses)):
             fetch_egress(stream.egress[i])

@@ -6,6 +6,14 @@ from region.kernel.connections import Connections
 
 NO_STREAM: int
 
+class Sizes(NamedTuple):
+    """How many entries the tables have."""
+
+    transports: int
+    """Of clients, and of trunks."""
+    streams: int
+    egresses: int
+
 class StreamStats(NamedTuple):
     """Counters of an incoming stream, RFC 3550 §6.4.1 and appendix A.3."""
 
@@ -111,6 +119,7 @@ class Tables(Connections):
         no limit. What is left out leaves no gap in sequence numbers and VP8 picture ids.
         """
 
+    def sizes(self) -> Sizes: ...
     def stream_stats(self, stream: int) -> StreamStats: ...
     def egress_stats(self, egress: int) -> EgressStats: ...
     def awaiting(self) -> list[int]:

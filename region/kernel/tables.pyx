@@ -28,6 +28,12 @@ cdef enum:
 
     MAX_AWAITING = 4096  # named at once; the others are at the next look
 
+class Sizes(NamedTuple):
+    transports: int
+    streams: int
+    egresses: int
+
+
 class StreamStats(NamedTuple):
     packets: int
     bytes: int
@@ -400,6 +406,20 @@ cdef class Tables(Connections):
             NO_STREAM if copy.wanted == NONE else copy.wanted,
             copy.timestamp_offset, copy.last_ns / 1e9,
         )
+
+    def sizes(self):
+        """How many transports, streams and egresses there are."""
+        cdef uint32_t i, transports = 0, streams = 0, egresses = 0
+        with nogil:
+            fair_acquire(&self.lock)
+            for i in range(self.transports_used):
+                transports += self.transports[i] != NULL
+            for i in range(self.streams_used):
+                streams += self.streams[i] != NULL
+            for i in range(self.egresses_used):
+                egresses += self.egresses[i] != NULL
+            fair_release(&self.lock)
+        return Sizes(transports, streams, egresses)
 
     def awaiting(self):
         """Egresses that have a path and wait for a keyframe, of another stream or another layer."""

@@ -5,12 +5,14 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from pylibsrtp import ERRORS, SRTP_MAX_TRAILER_LEN, Policy, Session
 from pylibsrtp import Error as SrtpError
 from pylibsrtp._binding import ffi, lib
 
+from benchmarks.soak.books import bridge_balances
 from region.kernel import Pump, pack_address
 from region.kernel.transports import CRYPT_WAYS
 
@@ -147,6 +149,9 @@ class Rig:
         self.pump.stop()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
+        # Whatever a test has sent: of each datagram, and each offer, is counted what became of it.
+        for balance in bridge_balances("the pump", Counter(self.pump.counters())):
+            assert balance.holds, balance
         for peer in self._peers:
             peer.socket.close()
         self._socket.close()

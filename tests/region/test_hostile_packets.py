@@ -570,7 +570,7 @@ def test_redundancy_that_reaches_past_its_end_is_malformed(
     room.pump.set_source(slot, sound)
     room.send(packet(1, NO_RED[what], ssrc=9, payload_type=RED))
     room.goes_on()
-    assert rig.dropped() == {"malformed": 1}
+    assert rig.dropped() == {"red_malformed": 1}
     eight = bytes([0x80 | OPUS, 0, 0, 1]) * 8 + bytes([OPUS]) + b"12345678"
     room.send(packet(2, eight + b"new", ssrc=9, payload_type=RED))
     assert room.next().payload == (eight + b"new" if types is TYPES else b"new")

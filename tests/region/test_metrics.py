@@ -1,5 +1,6 @@
 """What Prometheus reads from a bridge."""
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from region.metrics import BridgeMetrics, registry_of
 from relay.control import Heartbeat, TrunkReport
 from relay.ids import BridgeId
+from relay.payload import HeaderExtension
 from tests.region.rig import Rig, running
 from tests.strategies.rtp import KEYFRAME, rtp
 
@@ -94,6 +96,48 @@ def of_peer(scraped: Scraped, peer: str) -> Mapping[str, float]:
         for (name, labels), value in scraped.samples().items()
         if labels == (("peer", peer),)
     }
+
+
+def test_entries_of_the_tables_are_gauges(rig: Rig, scraped: Scraped) -> None:
+    def sizes() -> tuple[float | None, ...]:
+        return tuple(map(scraped.value, ("transports", "streams", "egresses")))
+
+    assert sizes() == (0, 0, 0)
+    sender, receiver = rig.peer(), rig.peer()
+    stream = rig.pump.add_stream(sender.transport, 1, video=True, clock_rate=90_000, csrc=5)
+    rig.pump.add_egress(receiver.transport, 2, video=True, trunk=False)
+    assert sizes() == (2, 1, 1)
+    rig.pump.remove_stream(stream)
+    rig.pump.remove_transport(receiver.transport)
+    assert sizes() == (1, 0, 0)
+
+
+def test_an_offer_is_a_packet_for_each_egress_of_its_stream(rig: Rig, scraped: Scraped) -> None:
+    sender, first, second = rig.peer(), rig.peer(), rig.peer()
+    stream = rig.pump.add_stream(sender.transport, 1, video=True, clock_rate=90_000, csrc=5)
+    for receiver in (first, second):
+        slot = rig.pump.add_egress(receiver.transport, 2, video=True, trunk=False)
+        rig.pump.set_source(slot, stream)
+    sender.send(rtp(sequence=1, timestamp=1, ssrc=1, payload=b"no keyframe"))
+    rig.wait_for_datagrams(1)
+    assert scraped.value("offered_total") == 2
+    assert scraped.value("dropped_total", reason="awaiting_keyframe") == 2
+    sender.send(rtp(sequence=2, timestamp=2, ssrc=1, payload=KEYFRAME))
+    first.receive(), second.receive()
+    rig.wait_for_datagrams(2)
+    assert scraped.value("offered_total") == 4
+
+
+def test_what_is_no_media_is_handed_on_or_taken(rig: Rig, scraped: Scraped) -> None:
+    peer = rig.peer(extensions={3: HeaderExtension.TRANSPORT_SEQUENCE})
+    peer.send_raw(bytes(20))
+    rig.wait_for_datagrams(1)
+    assert scraped.value("handed_on_total") == 1
+    feedback = struct.pack("!BBHIIHHIHH", 0x8F, 205, 5, 1, 2, 0, 1, 0, 0x2001, 0x0400)
+    peer.send_raw(peer.outbound.protect_rtcp(feedback))
+    rig.wait_for_datagrams(2)
+    assert scraped.value("handed_on_total") == 1
+    assert scraped.value("feedbacks_in_total") == 1
 
 
 def test_forwarded_packets_are_counted_in_and_out(rig: Rig, scraped: Scraped) -> None:

@@ -136,7 +136,7 @@ def test_what_is_malformed_reaches_nobody(rig: Rig, payload: bytes) -> None:
     call = Call(rig)
     call.microphone.send(packet(payload))
     rig.wait_for_datagrams(1)
-    assert rig.dropped() == {"malformed": 1}
+    assert rig.dropped() == {"red_malformed": 1}
     assert call.red.has_nothing()
     assert call.plain.has_nothing()
 
@@ -165,7 +165,7 @@ def test_any_payload_is_taken_apart_as_the_reference_says(
     try:
         _, primary = red_primary_untrusted(payload)
     except MalformedError:
-        assert rig.pump.counters()["dropped_malformed"] == before["dropped_malformed"] + 1
+        assert rig.pump.counters()["dropped_red_malformed"] == before["dropped_red_malformed"] + 1
     else:
         assert_received(call.plain, expected(sent, primary, THEIR_OPUS))
         every_type = dict.fromkeys(range(128), THEIR_OPUS)

@@ -1,0 +1,152 @@
+"""What a soak has found, and what is wrong with it; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.load.roster import Totals
+from benchmarks.soak.books import (
+    HURRIED,
+    ROUTINE,
+    Balance,
+    bridge_balances,
+    hurried,
+    mesh_balance,
+    unexplained,
+)
+from benchmarks.soak.growth import Allowance, grows
+from benchmarks.soak.look import Look
+
+MEMORY = Allowance(each=8 << 10, all=6 << 20)
+"""Bytes, for each person who has joined. Allocators go on filling for some hundred joins."""
+DESCRIPTORS = Allowance(each=0.01, all=2)
+THREADS = Allowance(each=0.01, all=3)
+"""Python's pools keep idle threads for ten seconds."""
+
+FAULTS = (
+    *("duplicates", "undecryptable", "malformed", "unmarked"),
+    *("picture_jumps", "base_jumps", "unexpected"),
+)
+"""Of what people receive; there must be none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """When nothing was on its way: what processes had, and what all had counted."""
+
+    joins: int
+    """Until then."""
+    look: Look
+    load: Totals
+    unread: int
+    """Datagrams that came to sockets without room until then, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All of it."""
+
+    began: Look
+    """Before anybody came."""
+    rests: Sequence[Rest]
+    """After each round; the last when everybody had left."""
+    samples: Sequence[Look]
+    done: Mapping[str, int]
+    faults: Sequence[str]
+    """What went wrong on the way, in words."""
+    troubles: Sequence[str]
+    """Lines of logs."""
+    paths_lost: int = 0
+    """Times that one bridge did not answer another for 0.6 s."""
+
+    def balances(self) -> list[Balance]:
+        """At the last rest."""
+        last = self.rests[-1]
+        return [
+            *(
+                balance
+                for name, told in last.look.told.items()
+                if name != "focus"
+                for balance in bridge_balances(name, told)
+            ),
+            mesh_balance(last.look.bridges(), last.load, unread=last.unread),
+        ]
+
+    @property
+    def was_hurried(self) -> bool:
+        """Whether the machine was too busy at some time: then some drops are its own."""
+        last = self.rests[-1]
+        return hurried(
+            last.look.bridges(), last.load, unread=last.unread, waiting=max(self.waiting.values())
+        )
+
+    @property
+    def waiting(self) -> dict[str, float]:
+        """By process, for which share of the time it wanted a core and had none."""
+        last = self.rests[-1].look
+        seconds = max(last.at_s - self.began.at_s, 1.0)
+        return {
+            name: (last.usage[name].waited_s - usage.waited_s) / seconds
+            for name, usage in self.began.usage.items()
+        }
+
+    def drops(self) -> dict[str, int]:
+        """By reason, of all bridges."""
+        sums: dict[str, int] = {}
+        for name, told in self.rests[-1].look.told.items():
+            for each, count in told.items():
+                if each.startswith("dropped_"):
+                    fresh = count - self.began.told[name].get(each, 0)
+                    reason = each.removeprefix("dropped_")
+                    sums[reason] = sums.get(reason, 0) + fresh
+        return {reason: count for reason, count in sorted(sums.items()) if count}
+
+    def failures(self) -> list[str]:
+        """Why it is not as it has to be; none when it is."""
+        return [*self.faults, *self._growing(), *self._unaccounted(), *self._received()] + [
+            f"in a log: {line}" for line in self.troubles
+        ]
+
+    def _growing(self) -> list[str]:
+        """The last rest has fewer people than the others and is no point of the series."""
+        found = []
+        for name in self.began.usage:
+            usage = [(rest.joins, rest.look.usage[name]) for rest in self.rests[:-1]]
+            series = {
+                "memory, MB": ([(at, it.memory_bytes) for at, it in usage], MEMORY, 1e-6),
+                "descriptors": ([(at, it.descriptors) for at, it in usage], DESCRIPTORS, 1),
+                "threads": ([(at, it.threads) for at, it in usage], THREADS, 1),
+            }
+            for what, (points, allowance, unit) in series.items():
+                if grows(points, allowance):
+                    figures = ", ".join(f"{value * unit:.4g}" for _, value in points)
+                    found.append(f"{name}: {what} grow with each join: {figures}")
+        return found
+
+    def _unaccounted(self) -> list[str]:
+        drops = {f"dropped_{reason}": count for reason, count in self.drops().items()}
+        unknown = unexplained(drops, was_hurried=self.was_hurried)
+        return [f"does not balance: {each}" for each in self.balances() if not each.holds] + [
+            f"{count:,} dropped as {reason}, which nothing here explains"
+            for reason, count in unknown.items()
+        ]
+
+    def _received(self) -> list[str]:
+        load = self.rests[-1].load
+        found = [
+            f"people received {count:,} × {name}"
+            for name in FAULTS
+            if (count := getattr(load, name))
+        ]
+        if self.paths_lost and not self.was_hurried:
+            found.append(
+                f"a trunk's path did not answer, {self.paths_lost} ×, and nobody was too busy"
+            )
+        gaps = load.given_up + load.missing
+        if gaps and not self.was_hurried:
+            found.append(f"{gaps:,} packets never came, and nobody was too busy to send them")
+        return found
+
+
+def why(reason: str) -> str:
+    """Of a drop."""
+    return ROUTINE.get(reason) or HURRIED.get(reason) or "NOT EXPLAINED"
