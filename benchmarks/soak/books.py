@@ -7,7 +7,7 @@ packets. Those of the whole mesh balance once nothing is on its way.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.load.roster import Totals
+from benchmarks.load.counts import Totals
 
 Counters = Mapping[str, int]
 """A bridge's, as `/metrics` names them without prefix and suffix; drops as `dropped_…`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.load.roster import Totals
+from benchmarks.load.counts import Totals
 from benchmarks.soak.books import (
     HURRIED,
     ROUTINE,

@@ -12,7 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, HandshakeError
 
 import octomesh_up
-from benchmarks.load.roster import Totals
+from benchmarks.load.counts import Totals
 from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.soak.books import received_by
 from benchmarks.soak.look import Look, Observer, paths_lost, troubles
