@@ -5,10 +5,11 @@ themselves cost, who are there whether or not a stream flows (consent checks, ti
 before each round and taken off: it is the packets that must not become dearer. What it was stands
 in the results beside them.
 
-Receivers: a sender at 100 packets/s to 10; two and twenty rooms of a sender and 50 receivers: octomesh
-lets 500 people into a room, and joining one that is large takes long. Conferences: 1, 100 and 500 of one sender and one receiver, at the same rate of
-packets in all. Streams known: bridges with idle people who have announced a camera in three
-encodings and a microphone, while one stream flows to 50 receivers; a bridge for each number.
+Receivers: a sender at 100 packets/s to 10; two and twenty rooms of a sender and 50 receivers:
+octomesh lets 500 people into a room, and joining one that is large takes long. Conferences: 1, 100
+and 500 of one sender and one receiver, at the same rate of packets in all. Streams known: bridges
+with idle people who have announced a camera in three encodings and a microphone, while one stream
+flows to 50 receivers; a bridge for each number.
 """
 
 import contextlib
