@@ -213,8 +213,8 @@ def _outcome(
             ours=lost,
             unit="packets",
             target=Target(bound=0),
-            note=f"of {heard + lost:,}; {lost_by.others:,} datagrams of all found no room at the bridge, "
-            f"{lost_by.load:,} none at the load",
+            note=f"of {heard + lost:,}; no room for {lost_by.others:,} datagrams at the bridge, "
+            f"for {lost_by.load:,} at the load",
         ),
         Line(
             measure="overload: layers shed and counted",
