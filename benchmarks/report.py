@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from benchmarks.plots import plot
+from benchmarks.plots import PLOTS, plot
 from benchmarks.table import markdown
 
 HERE = Path(__file__).parent
@@ -32,14 +32,15 @@ def rendered(text: str, results: dict[str, Any]) -> str:
 
 def _section(key: str, case: dict[str, Any]) -> str:
     machine = case["machine"]
+    picture = f"\n![{case['title']}](plots/{key}.png)\n" if key in PLOTS else ""
     return (
         f"`python -m benchmarks.bench {key} --rounds {case['rounds']} --seconds "
         f"{case['seconds']:g}`, {case['measured_at'][:10]}, {case['took_s']:.0f} s, commit "
         f"{machine['commit']}: {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, "
         f"{machine['distribution']}, Python {machine['python']}, {machine['openssl']}"
-        f"{', Janus ' + machine['janus'] if machine['janus'] else ''}; load average at its end "
-        f"{machine['load_average'][0]:.1f}.\n\n{markdown(case['lines'])}"
+        f"{', ' + machine['janus'] if machine['janus'] else ''}; load average at its end "
+        f"{machine['load_average'][0]:.1f}.\n\n{markdown(case['lines'])}{picture}"
     )
 
 

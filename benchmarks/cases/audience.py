@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from benchmarks.cases.stage import DRAIN_S, SETTLE_S, Span, join_all, load_drops, measured
+from benchmarks.cases.stage import DRAIN_S, SETTLE_S, Span, drops, join_all, measured
 from benchmarks.load.description import Wish
 from benchmarks.load.media import Script, plain
 from benchmarks.load.traffic import Traffic
@@ -100,6 +100,8 @@ class Dose:
     got: int
     load_lost: int
     """By the load's own sockets."""
+    bridge_lost: int
+    """By bridges' sockets, of what was sent to them."""
     load_late: int
     """Frames that the load left out, and packets that it could not send."""
 
@@ -122,6 +124,7 @@ class Dose:
             "got": self.got,
             "lost": self.lost,
             "load_lost": self.load_lost,
+            "bridge_lost": self.bridge_lost,
             "load_late": self.load_late,
         }
 
@@ -130,7 +133,7 @@ async def dosed(audiences: Sequence[Audience], pids: Sequence[int], seconds: flo
     """Have these rooms' streams flow for a while, and count when all is through."""
     (traffic,) = {audience.traffic for audience in audiences}
     before, sent = traffic.engine.totals(), [each.sent for each in audiences]
-    lost = load_drops()
+    lost = drops()
     for each in audiences:
         each.resume()
     await trio.sleep(SETTLE_S)
@@ -138,7 +141,7 @@ async def dosed(audiences: Sequence[Audience], pids: Sequence[int], seconds: flo
     for each in audiences:
         each.pause()
     await trio.sleep(DRAIN_S)
-    after = traffic.engine.totals()
+    after, now = traffic.engine.totals(), drops()
     return Dose(
         span=span,
         expected=sum(
@@ -146,6 +149,7 @@ async def dosed(audiences: Sequence[Audience], pids: Sequence[int], seconds: flo
             for each, first in zip(audiences, sent, strict=True)
         ),
         got=after.packets - before.packets,
-        load_lost=load_drops() - lost,
+        load_lost=now.load - lost.load,
+        bridge_lost=now.others - lost.others,
         load_late=after.skipped + after.unsent - before.skipped - before.unsent,
     )

@@ -1,8 +1,9 @@
 """A hundred people join in five seconds while a stream runs to 50 receivers on the same bridge.
 
 They come to rooms of ten, as to meetings that begin at the full hour, and want what browsers want:
-a microphone, a camera in three encodings, room for five voices and nine pictures. From the join's
-beginning to the first packet of media; who is first in a room finds nobody and has none.
+a microphone, a camera in three encodings, room for five voices and nine pictures. They look at the
+first of the room, so that there is media to wait for and not much of it. From the join's beginning
+to the first packet of media; who is first in a room finds nobody and has none.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from benchmarks.cases.stage import SETTLE_S, loaded, started
 from benchmarks.load.gathering import Gathering
 from benchmarks.load.media import plain
 from benchmarks.load.outcome import quantile
-from benchmarks.load.profiles import Meeting
+from benchmarks.load.profiles import STRIP_LAYER, Meeting, Watched
 from benchmarks.load.roster import StreamStats
 from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.peers import Member
@@ -28,6 +29,15 @@ RECEIVERS, PER_S = 50, 300
 P95_S = 1.0
 DECRYPT_ONE_IN = 4
 TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrival(Meeting):
+    """All can send and watch, and see the first of them: it is joining that is measured."""
+
+    def watched(self, place: int) -> Sequence[Watched]:
+        """See `Profile.watched`."""
+        return [Watched(0, STRIP_LAYER)] if place else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ async def run(setting: Setting, say: Say) -> Outcome:
                 Gathering(
                     bridge,
                     traffic,
-                    Meeting(people=in_room),
+                    _Arrival(people=in_room),
                     room=f"meeting-{number}",
                     joins_per_s=in_room / WITHIN_S,
                     seed=number,

@@ -18,7 +18,7 @@ import trio
 
 from benchmarks.capacity import Capacity, Machine
 from benchmarks.cases.result import LOSSLESS, Case, Line, Outcome, Say, Setting, Target
-from benchmarks.cases.stage import load_drops, loaded, started
+from benchmarks.cases.stage import drops, loaded, started
 from benchmarks.cpu import cpu_ns, pump_ns
 from benchmarks.load.gathering import Gathering
 from benchmarks.load.measuring import Measured, measure
@@ -179,10 +179,10 @@ async def hold(peer: Peer, people: int, setting: Setting) -> Held:
             measured = None
             joined = len(gathering.present)
             used, begin = _used(bridge), trio.current_time()
-            lost = load_drops()
+            lost = drops().load
             if joined == people:
                 await trio.sleep(setting.at_most(round(WARM_UP_S), small=1))
-                lost, begin, used = load_drops(), trio.current_time(), _used(bridge)
+                lost, begin, used = drops().load, trio.current_time(), _used(bridge)
                 measured = await measure(traffic, [gathering], max(1, round(setting.seconds)))
             after = _used(bridge)
             return Held(
@@ -192,7 +192,7 @@ async def hold(peer: Peer, people: int, setting: Setting) -> Held:
                 seconds=trio.current_time() - begin,
                 cpu_ns=after[0] - used[0],
                 pump_ns=after[1] - used[1],
-                load_lost=load_drops() - lost,
+                load_lost=drops().load - lost,
             )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from benchmarks.cases.result import Case, Line, Outcome, Say, Setting, Target
-from benchmarks.cases.stage import SETTLE_S, join_all, load_drops, loaded, measured, started
+from benchmarks.cases.stage import SETTLE_S, Drops, drops, join_all, loaded, measured, started
 from benchmarks.load import media
 from benchmarks.load.description import Wish
 from benchmarks.load.media import Script
@@ -128,7 +128,7 @@ async def run(setting: Setting, say: Say) -> Outcome:
             say(f"{span.packets_per_s:,.0f} packets/s take {span.cores:.0%}: {times:.1f} × as much")
             looks = [play.look()]
             await play.watch(looks, before_s)
-            counters, drops = await bridge.counters(), load_drops()
+            counters, lost = await bridge.counters(), drops()
             begins_s = trio.current_time()
             round_trips_s: list[float] = []
             async with trio.open_nursery() as checking:
@@ -139,9 +139,10 @@ async def run(setting: Setting, say: Say) -> Outcome:
             ends_s = trio.current_time()
             play.show(usual)
             shed = await bridge.counters() - counters
-            drops = load_drops() - drops
+            now = drops()
+            lost = Drops(now.load - lost.load, now.others - lost.others)
             await play.watch(looks, after_s)
-    return _outcome(looks, begins_s, ends_s, shed, drops, times, sorted(round_trips_s), say)
+    return _outcome(looks, begins_s, ends_s, shed, lost, times, sorted(round_trips_s), say)
 
 
 async def _assemble(
@@ -183,7 +184,7 @@ def _outcome(
     begins_s: float,
     ends_s: float,
     shed: Counter[str],
-    drops: int,
+    lost_by: Drops,
     times: float,
     round_trips_s: Sequence[float],
     say: Say,
@@ -212,7 +213,8 @@ def _outcome(
             ours=lost,
             unit="packets",
             target=Target(bound=0),
-            note=f"of {heard + lost:,}; {drops:,} datagrams of all were lost by the load",
+            note=f"of {heard + lost:,}; no room for {lost_by.others:,} datagrams at the bridge, "
+            f"for {lost_by.load:,} at the load",
         ),
         Line(
             measure="overload: layers shed and counted",
@@ -247,7 +249,8 @@ def _outcome(
             "begins_s": begins_s - origin_s,
             "ends_s": ends_s - origin_s,
             "shed": dict(shed),
-            "load_lost": drops,
+            "load_lost": lost_by.load,
+            "bridge_lost": lost_by.others,
             "during_video_per_s": statistics.median(it["video_per_s"] for it in during),
             "each": [{**it, "at_s": it["at_s"] - origin_s} for it in each],
         },

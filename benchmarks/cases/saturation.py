@@ -23,8 +23,10 @@ RECEIVERS = (50, 200, 500)
 DECRYPT_ONE_IN = 16
 FRAME_PACKETS = 8
 FIRST_PER_S = 60_000
-BEGIN, STEP, MAX_STEPS = 0.6, 1.1, 16
-"""Shares of what a packet's cost promises at a low rate, and how they go on."""
+BEGIN, STEP, MAX_STEPS = 0.6, 1.3, 12
+"""Of what a packet's cost promises at a low rate, and how it goes on."""
+HALVINGS = 3
+"""Between the last rate that was carried and the first that was not."""
 SEARCH_S = 2.0
 
 
@@ -98,29 +100,38 @@ async def _raise(
         say(
             f"{work}: {dose.span.packets_per_s:,.0f} packets/s, {dose.span.cores:.0%} of the "
             f"core, {dose.lost:.3%} lost"
-            + (f", {dose.load_lost} packets by the load" if dose.load_limited else "")
+            + (f", {dose.load_lost:,} packets by the load" if dose.load_lost else "")
+            + (f", {dose.bridge_lost:,} packets on their way in" if dose.bridge_lost else "")
         )
         return dose
 
     first = await tried(1_000 if setting.small else FIRST_PER_S)
     steps = [first]
-    per_s = BEGIN * 1e6 / first.span.us_per_packet
-    for _ in range(setting.at_most(MAX_STEPS, small=0)):
-        steps.append(await tried(per_s))
-        if steps[-1].lost >= LOSSLESS:
+
+    async def carries(per_s: float) -> bool:
+        for _ in range(2):
             steps.append(await tried(per_s))
-            if steps[-1].lost >= LOSSLESS:
-                break
-        per_s *= STEP
+            if steps[-1].lost < LOSSLESS:
+                return True
+        return False
+
+    good, bad = 0.0, BEGIN * 1e6 / first.span.us_per_packet
+    for _ in range(setting.at_most(MAX_STEPS, small=0)):
+        if not await carries(bad):
+            break
+        good, bad = bad, bad * STEP
+    for _ in range(setting.at_most(HALVINGS, small=0)):
+        middle = (good + bad) / 2
+        good, bad = (middle, bad) if await carries(middle) else (good, middle)
     return steps
 
 
 def _line(work: str, steps: Sequence[Dose]) -> Line:
     whole = [step for step in steps if step.lost < LOSSLESS]
     best = max(whole, key=lambda step: step.span.packets_per_s, default=None)
-    last = steps[-1]
+    failed = [step for step in steps if step.lost >= LOSSLESS]
     note = ""
-    if last.lost >= LOSSLESS and last.load_lost >= (last.expected - last.got) / 2:
+    if failed and all(step.load_lost >= (step.expected - step.got) / 2 for step in failed):
         note = "ended by the load, not by the bridge"
     elif best is not None:
         note = f"at {best.span.cores:.0%} of the core, {best.span.us_per_packet:.2f} µs a packet"

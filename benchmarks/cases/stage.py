@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import trio
@@ -155,18 +155,31 @@ async def measured(traffic: Traffic, pids: Sequence[int], seconds: float) -> Spa
     )
 
 
-def load_drops() -> int:
-    """Datagrams that this process's own sockets had no room for: lost by the load, not a bridge."""
+class Drops(NamedTuple):
+    """Datagrams for which sockets in this network had no room, so far."""
+
+    load: int
+    """This process's own: lost by the load, not by a bridge."""
+    others: int
+    """Bridges'."""
+
+
+def drops() -> Drops:
+    """As of now; of sockets that are still open."""
     own = set()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # the one that lists them
             target = str(link.readlink())
             if target.startswith("socket:["):
                 own.add(target[len("socket:[") : -1])
-    drops = 0
+    load = others = 0
     for family in ("udp", "udp6"):
         with Path(f"/proc/thread-self/net/{family}").open(encoding="ascii") as table:
             next(table)
             # proc(5): …, the 10th is the socket's inode, the last its drops.
-            drops += sum(int(row[-1]) for row in map(str.split, table) if row[9] in own)
-    return drops
+            for row in map(str.split, table):
+                if row[9] in own:
+                    load += int(row[-1])
+                else:
+                    others += int(row[-1])
+    return Drops(load, others)
