@@ -16,7 +16,7 @@ from benchmarks.soak.books import (
 from benchmarks.soak.growth import Allowance, grows
 from benchmarks.soak.look import Look
 
-MEMORY = Allowance(each=8 << 10, all=6 << 20)
+MEMORY = Allowance(each=8 << 10, all=4 << 20)
 """Bytes, for each person who has joined. Allocators go on filling for some hundred joins."""
 DESCRIPTORS = Allowance(each=0.01, all=2)
 THREADS = Allowance(each=0.01, all=3)

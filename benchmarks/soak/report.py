@@ -43,7 +43,7 @@ def _processes(outcome: Outcome) -> Table:
     table = Table(title="At rest, after the first round and the last")
     for heading in ("process", "memory, MB", "bytes a join", "descriptors", "threads", "no core"):
         table.add_column(heading, justify="left" if heading == "process" else "right")
-    rests = outcome.rests[:-1]
+    rests = outcome.rests[:-1] or outcome.rests
     for name in outcome.began.usage:
         first, last = rests[0].look.usage[name], rests[-1].look.usage[name]
         memory = [(rest.joins, rest.look.usage[name].memory_bytes) for rest in rests]

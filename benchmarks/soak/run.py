@@ -140,16 +140,22 @@ class _Soak:
             self._began = await self._observer.look()
             self._began_s = trio.current_time()
             nursery.start_soon(self._sample)
-            async with self._standing() as standing:
-                before = (await self._settle(None)).look
-                self._display.line(f"{len(standing)} people stay for all of it; the others come")
-                for number in range(self._terms.rounds):
-                    await self._round(standing)
-                    self._rests.append(await self._settle(before))
-                    self._tell(number + 1)
+            try:
+                await self._all_rounds()
+            except* _JOIN_FAILURES as failures:
+                self._blame(failures)
             self._rests.append(await self._settle(self._began))
             self._display.line("everybody has left")
             nursery.cancel_scope.cancel()
+
+    async def _all_rounds(self) -> None:
+        async with self._standing() as standing:
+            before = (await self._settle(None)).look
+            self._display.line(f"{len(standing)} people stay for all of it; the others come")
+            for number in range(self._terms.rounds):
+                await self._round(standing)
+                self._rests.append(await self._settle(before))
+                self._tell(number + 1)
 
     # People
 
@@ -187,12 +193,17 @@ class _Soak:
             try:
                 await self._visit(f"room-{number}" if number else LONG_MEETING, over)
             except* _JOIN_FAILURES as failures:
-                self._crowd.faults.extend(
-                    f"somebody could not stay: {type(each).__name__}: {each}"
-                    for each in _leaves(failures)
-                )
+                self._blame(failures)
             with trio.move_on_after(self._chance.expovariate(1 / PAUSE_S)):
                 await over.wait()
+
+    def _blame(self, failures: BaseExceptionGroup[BaseException]) -> None:
+        at_s = trio.current_time() - self._began_s
+        self._crowd.faults.extend(
+            f"{at_s:.0f} s from the beginning somebody could not stay: "
+            f"{type(each).__name__}: {each}"
+            for each in _leaves(failures)
+        )
 
     async def _visit(self, room: str, over: trio.Event) -> None:
         region = self._chance.choice(self._crowd.regions)
