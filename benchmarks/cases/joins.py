@@ -19,7 +19,7 @@ from benchmarks.load.gathering import Gathering
 from benchmarks.load.media import plain
 from benchmarks.load.outcome import quantile
 from benchmarks.load.profiles import STRIP_LAYER, Meeting, Watched
-from benchmarks.load.roster import StreamStats
+from benchmarks.load.counts import StreamStats
 from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.peers import Member
 from benchmarks.peers.octomesh import Octomesh

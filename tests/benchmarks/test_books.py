@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.load.roster import Totals
+from benchmarks.load.counts import Totals
 from benchmarks.soak.books import (
     HURRIED,
     ROUTINE,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load.roster import Totals
+from benchmarks.load.counts import Totals
 from benchmarks.soak.look import Look, Usage, troubles
 from benchmarks.soak.outcome import Outcome, Rest
 from benchmarks.soak.run import Display, Terms, soak
