@@ -15,11 +15,11 @@ import trio
 from benchmarks.cases.audience import PAYLOAD_BYTES, seated
 from benchmarks.cases.result import Case, Line, Outcome, Say, Setting, Target
 from benchmarks.cases.stage import SETTLE_S, loaded, started
+from benchmarks.load.counts import StreamStats
 from benchmarks.load.gathering import Gathering
 from benchmarks.load.media import plain
 from benchmarks.load.outcome import quantile
 from benchmarks.load.profiles import STRIP_LAYER, Meeting, Watched
-from benchmarks.load.counts import StreamStats
 from benchmarks.load.traffic import Manners, Traffic
 from benchmarks.peers import Member
 from benchmarks.peers.octomesh import Octomesh
