@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 from tests.e2e.conftest import Launch
 from tests.e2e.guest import Guest, closed, meet, open_guest
 from tests.e2e.mesh import FRANKFURT, Mesh, eventually
-from tests.network.coturn import PORT, Coturn
+from tests.network.coturn import PORT, TLS_PORT, Coturn
 from tests.network.namespaces import Host, Internet
 
 RESUMES_WITHIN_S = 2.0
@@ -33,8 +33,12 @@ def hosts(net: Internet) -> tuple[Host, Host]:
 
 
 @pytest.fixture(scope="module")
-def browsers(hosts: tuple[Host, Host], launch: Launch) -> Iterator[tuple[Browser, Browser]]:
-    both = launch(host=hosts[0]), launch(host=hosts[1])
+def browsers(
+    hosts: tuple[Host, Host], coturn: Coturn, launch: Launch
+) -> Iterator[tuple[Browser, Browser]]:
+    # A TURN server's certificate is looked at whatever a page's own is forgiven.
+    trusting = [f"--ignore-certificate-errors-spki-list={coturn.spki}"]
+    both = launch(host=hosts[0], flags=trusting), launch(host=hosts[1])
     yield both
     for browser in both:
         browser.close()
@@ -77,7 +81,7 @@ def test_where_no_udp_passes_media_goes_by_tcp_both_ways(
     assert other["remote"]["port"] == path["remote"]["port"]  # one number for both
 
 
-@pytest.mark.parametrize("way", ["udp", "tcp"])
+@pytest.mark.parametrize("way", ["udp", "tcp", "tls"])
 def test_where_only_a_turn_server_is_reached_media_is_relayed_both_ways(
     mesh: Mesh,
     pair: tuple[Guest, Guest],
@@ -87,8 +91,9 @@ def test_where_only_a_turn_server_is_reached_media_is_relayed_both_ways(
     room: str,
     way: str,
 ) -> None:
+    protocol, port = ("tcp", TLS_PORT) if way == "tls" else (way, PORT)
     link.pass_only(
-        f"-p {way} -d {coturn.host.address} --dport {PORT}",
+        f"-p {protocol} -d {coturn.host.address} --dport {port}",
         f"-p tcp -d {server.address} --dport {mesh.settings.https_port}",
     )
     join_both(mesh, pair, f"{room}-{way}")
