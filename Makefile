@@ -105,6 +105,7 @@ fuzz-short: $(INSTALLED_FOR_TESTS)
 
 bench: $(INSTALLED_FOR_TESTS)
 	$(need-janus)
+	$(call need,gcc,gcc libc6-dev)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 bench-report: $(INSTALLED_FOR_TESTS)

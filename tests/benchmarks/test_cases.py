@@ -149,7 +149,13 @@ def test_results_md_gets_its_figures_from_the_results_and_keeps_the_rest() -> No
         "janus": "",
         "load_average": [0.5],
     }
-    case = {"measured_at": "2025-01-01T00:00:00", "rounds": 5, "seconds": 4.0, "took_s": 1.0}
+    case = {
+        "title": "t",
+        "measured_at": "2025-01-01T00:00:00",
+        "rounds": 5,
+        "seconds": 4.0,
+        "took_s": 1.0,
+    }
     results = {"cases": {"cost": {**case, "machine": machine, "lines": [line]}}}
     others = "<!-- end -->\nafter\n<!-- figures: joins -->\nkept\n<!-- end -->\n"
     text = f"before\n<!-- figures: cost -->\nold\n{others}"
@@ -164,7 +170,7 @@ def test_results_md_gets_its_figures_from_the_results_and_keeps_the_rest() -> No
 # The runner
 
 
-def test_a_run_leaves_results_and_a_capacity_which_plan_reads(
+def test_a_run_leaves_each_case_with_the_machine_it_was_measured_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = bench.Setting
