@@ -43,11 +43,11 @@ def main(minutes: float, people: int, seed: int, out: Path) -> None:
                 (out / f"soak-{log.name}").write_bytes(log.read_bytes())
     console.print()
     show(outcome, console)
-    console.print(f"plot: {plot(outcome, out / 'soak.png')}")
     for failure in failures:
         console.print(f"FAILED: {failure}", style="red", soft_wrap=True, markup=False)
     if failures:
         console.print(f"logs: {out}/soak-*.log")
+    console.print(f"plot: {plot(outcome, out / 'soak.png')}")
     sys.exit(bool(failures))
 
 

@@ -16,8 +16,9 @@ from benchmarks.soak.books import (
 from benchmarks.soak.growth import Allowance, grows
 from benchmarks.soak.look import Look
 
-MEMORY = Allowance(each=8 << 10, all=4 << 20)
-"""Bytes, for each person who has joined. Allocators go on filling for some hundred joins."""
+MEMORY_A_JOIN_BYTES = 8 << 10
+MEMORY_BYTES, MEMORY_A_PERSON_BYTES = 4 << 20, 200 << 10
+"""Allocators go on filling for some hundred joins, and keep what a crowd at its largest took."""
 DESCRIPTORS = Allowance(each=0.01, all=2)
 THREADS = Allowance(each=0.01, all=3)
 """Python's pools keep idle threads for ten seconds."""
@@ -45,6 +46,8 @@ class Rest:
 class Outcome:
     """All of it."""
 
+    people: int
+    """At the same time."""
     began: Look
     """Before anybody came."""
     rests: Sequence[Rest]
@@ -109,10 +112,13 @@ class Outcome:
     def _growing(self) -> list[str]:
         """The last rest has fewer people than the others and is no point of the series."""
         found = []
+        memory = Allowance(
+            each=MEMORY_A_JOIN_BYTES, all=MEMORY_BYTES + MEMORY_A_PERSON_BYTES * self.people
+        )
         for name in self.began.usage:
             usage = [(rest.joins, rest.look.usage[name]) for rest in self.rests[:-1]]
             series = {
-                "memory, MB": ([(at, it.memory_bytes) for at, it in usage], MEMORY, 1e-6),
+                "memory, MB": ([(at, it.memory_bytes) for at, it in usage], memory, 1e-6),
                 "descriptors": ([(at, it.descriptors) for at, it in usage], DESCRIPTORS, 1),
                 "threads": ([(at, it.threads) for at, it in usage], THREADS, 1),
             }

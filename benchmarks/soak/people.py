@@ -8,6 +8,7 @@ from random import Random
 
 import trio
 from trio_websocket import ConnectionClosed
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from benchmarks.client import Client
 from benchmarks.load.connection import LoadCertificate, PeerConnection
@@ -94,6 +95,20 @@ class Crowd:
         task_status: trio.TaskStatus["Person"] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Be in the room until `leaving`, and go as they do; started once connected."""
+        try:
+            await self._attend(room, region, leaving, task_status)
+        except WebSocketProtocolError:
+            # trio-websocket answers a ping also when it has begun to close; wsproto refuses that.
+            if not leaving.is_set():
+                raise
+
+    async def _attend(
+        self,
+        room: str,
+        region: Region,
+        leaving: trio.Event,
+        task_status: trio.TaskStatus["Person"],
+    ) -> None:
         client = Client(
             self._certificate,
             Wish(
@@ -166,12 +181,14 @@ class Person:
             task_status.started(self)
             await leaving.wait()
             self._fall_silent()
-            if goodbye:
-                self._crowd.done["goodbyes"] += 1
-                await self._client.say({"type": "leave"})
-            else:
-                await self._client.hang_up()
-            await self._hear_no_more()
+            try:
+                if goodbye:
+                    self._crowd.done["goodbyes"] += 1
+                    await self._client.say({"type": "leave"})
+                else:
+                    await self._client.hang_up()
+            finally:
+                await self._hear_no_more()
             listening.cancel()
 
     async def act(self, until: trio.Event) -> None:
@@ -243,7 +260,7 @@ class Person:
     async def _hear_no_more(self) -> None:
         """Until nothing has come for a while: the bridge has to stop by itself."""
         engine = self._crowd.traffic.engine
-        with trio.move_on_after(PATIENCE_S):
+        with trio.move_on_after(PATIENCE_S, shield=True):
             came, before = engine.client_stats(self._handle).datagrams, -1
             while came != before:
                 await trio.sleep(QUIET_S)

@@ -125,6 +125,7 @@ class _Soak:
         """Of what has been seen, and of what the processes' logs say."""
         assert self._began is not None
         return Outcome(
+            people=self._terms.people,
             began=self._began,
             rests=self._rests,
             samples=self._samples,
