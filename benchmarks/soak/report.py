@@ -76,7 +76,7 @@ def plot(outcome: Outcome, path: Path) -> Path:
     )
     _usage(memory, outcome, "memory, MB", lambda usage: usage.memory_bytes / 1e6)
     _usage(descriptors, outcome, "descriptors", lambda usage: usage.descriptors)
-    _told(people, outcome, "people", lambda told: told["participants"])
+    _told(people, outcome, "people (colours as above)", lambda told: told["participants"])
     _rates(rates, outcome)
     rates.set_xlabel("minutes")
     for axes in (memory, descriptors, people, rates):
@@ -103,9 +103,10 @@ def _told(
     axes: Axes, outcome: Outcome, label: str, figure: Callable[[Mapping[str, int]], float]
 ) -> None:
     at = [_minutes(outcome, look) for look in outcome.samples]
-    for name in outcome.began.told:
+    for number, name in enumerate(outcome.began.usage):
         if name != "focus":
-            axes.plot(at, [figure(look.told[name]) for look in outcome.samples], label=name)
+            figures = [figure(look.told[name]) for look in outcome.samples]
+            axes.plot(at, figures, color=f"C{number}")
     axes.set_ylabel(label)
 
 
