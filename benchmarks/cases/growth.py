@@ -33,7 +33,7 @@ MANNERS = Manners(feedback=False, nacks=False, decrypt_one_in=4)
 PER_S = 100
 CONFERENCES = (1, 100, 500)
 ALL_PER_S = 25_000
-"""Of all conferences together: 50 for each of 500. Each stream has its reports, too, once a second."""
+"""Of all conferences together: 50 for each of 500, whose streams have their reports each second."""
 KNOWN = (10, 1_000, 5_000)
 KNOWN_PER_S, KNOWN_RECEIVERS = 300, 50
 STREAMS_EACH = 4
