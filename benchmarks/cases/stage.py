@@ -27,6 +27,7 @@ JOIN_ATTEMPTS = 3
 """It is what a bridge does with those who are in that is measured here, and joining elsewhere."""
 SETTLE_S = 0.5
 """From the last change until something is measured."""
+CALM_LOOK_S, CALM_LOOKS, CALM = 1.0, 15, 0.9
 DRAIN_S = 0.2
 """From the last packet until all are through."""
 
@@ -153,6 +154,19 @@ async def measured(traffic: Traffic, pids: Sequence[int], seconds: float) -> Spa
         packets=after.packets - totals.packets,
         given_up=after.given_up + after.missing - totals.given_up - totals.missing,
     )
+
+
+async def calmed(traffic: Traffic, pids: Sequence[int]) -> Span:
+    """Wait until what many joins leave behind is done: until a second takes no less than the last.
+
+    The last second; there is an end to waiting.
+    """
+    span = await measured(traffic, pids, CALM_LOOK_S)
+    for _ in range(CALM_LOOKS):
+        before, span = span, await measured(traffic, pids, CALM_LOOK_S)
+        if span.cores >= CALM * before.cores:
+            break
+    return span
 
 
 class Drops(NamedTuple):
