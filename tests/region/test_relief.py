@@ -2,19 +2,28 @@
 
 from itertools import pairwise
 
-from region.relief import LIFTED_AFTER_S, MOST_S, SMALL_FROM, SOON_S, Relief
+from region.relief import LIFTED_AFTER_S, MOST_S, SMALL_FROM, SOON_S, SUSTAINED_S, Relief
 
 NOW = 1_000.0
 
 
-def lifted_after_s(relief: Relief, began_s: float) -> float:
-    """How long it lasts from a single moment of pressure on."""
-    assert relief.update(SMALL_FROM, began_s)
+def press(relief: Relief, began_s: float) -> float:
+    """Until pictures become small; when that is."""
     now = began_s
+    while not relief.update(SMALL_FROM, now):
+        now += 0.1
+    assert relief.small
+    assert now - began_s < SUSTAINED_S + 0.2
+    return now
+
+
+def lifted_after_s(relief: Relief, began_s: float) -> float:
+    """How long they stay small when the pressure is gone as soon as they are."""
+    since_s = now = press(relief, began_s)
     while relief.small:
         now += 0.1
         relief.update(0, now)
-    return now - began_s
+    return now - since_s
 
 
 def test_a_little_pressure_changes_no_pictures() -> None:
@@ -23,19 +32,27 @@ def test_a_little_pressure_changes_no_pictures() -> None:
     assert not relief.small
 
 
+def test_a_moment_of_much_pressure_changes_no_pictures() -> None:
+    relief = Relief()
+    for look in range(int(SUSTAINED_S / 0.1)):
+        assert not relief.update(SMALL_FROM + 1, NOW + 0.1 * look)
+    assert not relief.update(SMALL_FROM - 1, NOW + SUSTAINED_S)
+    assert not relief.update(SMALL_FROM, NOW + SUSTAINED_S + 0.1)
+
+
 def test_it_says_once_that_pictures_become_small() -> None:
     relief = Relief()
-    assert relief.update(SMALL_FROM, NOW)
+    small_s = press(relief, NOW)
+    assert not relief.update(SMALL_FROM + 2, small_s + 0.1)
     assert relief.small
-    assert not relief.update(SMALL_FROM + 2, NOW + 0.1)
 
 
 def test_large_pictures_come_back_a_while_after_the_last_pressure() -> None:
     relief = Relief()
-    relief.update(SMALL_FROM, NOW)
-    relief.update(1, NOW + 5)
-    assert not relief.update(0, NOW + 5 + LIFTED_AFTER_S - 0.1)
-    assert relief.update(0, NOW + 5 + LIFTED_AFTER_S)
+    last_s = press(relief, NOW) + 5
+    relief.update(1, last_s)
+    assert not relief.update(0, last_s + LIFTED_AFTER_S - 0.1)
+    assert relief.update(0, last_s + LIFTED_AFTER_S)
     assert not relief.small
 
 
