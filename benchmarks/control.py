@@ -317,7 +317,7 @@ def _report(shape: Shape, outcome: Outcome) -> bool:
 
 @click.command(help=__doc__)
 @click.option("--shape", "shapes", multiple=True, default=["1x100", "10x10"], show_default=True)
-@click.option("--pictures-per-s", default=15.0, show_default=True, help="of each encoding")
+@click.option("--pictures-per-s", default=7.5, show_default=True, help="of each encoding")
 @click.option("--warm-up", default=10.0, show_default=True, help="seconds")
 @click.option("--seconds", default=20, show_default=True, help="of each measurement")
 @click.option("--as-metronome", hidden=True, is_flag=True)
