@@ -20,6 +20,8 @@ KERNEL := $(wildcard $(foreach ending,pyx pxd h,$(addsuffix /*.$(ending),$(COMPI
 KERNEL_TESTS := $(shell grep -l "tests\.region\.rig" tests/region/test_*.py)
 CLIENT_TESTS := $(wildcard tests/web/client/*.test.js tests/web/client/*.test.mjs)
 
+CORES := tests/relay tests/focus tests/web
+
 FUZZ_RUNS ?= 1000000
 FUZZ_SECONDS ?= 3600
 
@@ -48,12 +50,13 @@ need = $(call unless,command -v $(1),$(2),$(1))
 GSTREAMER := python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
-.PHONY: help up test lint types client unit demanding explore sanitize fuzz fuzz-short bench bench-report bench-control soak clean
+.PHONY: help up test lint types client unit cores machine demanding explore sanitize fuzz \
+	fuzz-short bench bench-report bench-control soak clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
 	@echo "             REGIONS= STATE_DIR= as octomesh up has them"
-	@echo "make test    everything that CI runs: lint, types, client, unit"
+	@echo "make test    everything that CI runs: lint, types, client, fuzz-short, unit (cores, machine)"
 	@echo "make demanding  browsers on thin links, ten people, large pictures: minutes of a whole machine"
 	@echo "make explore  the tests with other random examples each time; make test has the same"
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
@@ -70,7 +73,10 @@ help:
 up: $(INSTALLED)
 	@exec $(BIN)/octomesh up $(UP_FLAGS)
 
-test: lint types client unit
+# What minds no neighbour goes two at a time; kernels, networks and browsers have the machine.
+test: $(INSTALLED_FOR_TESTS) $(INSTALLED_FOR_CLIENT)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types client fuzz-short cores
+	@$(MAKE) --no-print-directory machine
 
 lint: $(INSTALLED_FOR_TESTS)
 	$(BIN)/ruff check .
@@ -83,9 +89,14 @@ client: $(INSTALLED_FOR_CLIENT)
 	node_modules/.bin/tsc --project tsconfig.json
 	$(if $(CLIENT_TESTS),node --test $(CLIENT_TESTS))
 
-unit: $(INSTALLED_FOR_TESTS)
+unit: cores machine
+
+cores: $(INSTALLED_FOR_TESTS)
+	$(BIN)/python -m pytest $(CORES)
+
+machine: $(INSTALLED_FOR_TESTS)
 	$(need-machines)
-	$(BIN)/python -m pytest -m "not demanding"
+	$(BIN)/python -m pytest -m "not demanding" $(addprefix --ignore=,tests/fuzz $(CORES))
 
 demanding: $(INSTALLED_FOR_TESTS)
 	$(need-machines)

@@ -109,7 +109,7 @@ def kind_of(source: SourceId) -> SourceKind:
     """What kind of source this is; ValueError when the number names no kind."""
     kind = _KINDS[source & 3]
     if kind is None:
-        raise ValueError(f"{source} is no source's number")
+        raise ValueError(f"source {source} has the kind 0, which is none")
     return kind
 
 

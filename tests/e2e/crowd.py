@@ -4,7 +4,7 @@ They live in a thread with a trio of its own, because Playwright's loop runs in 
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,8 +49,30 @@ class Crowd:
         self, name: str, looks: Looks, *, room: str, region: Region, slots: tuple[int, int] = (0, 0)
     ) -> Person:
         """Until they are connected; `slots` for voices and for pictures."""
-        attend = partial(self._attend, name, looks, room=room, region=region, slots=slots)
-        return self._call(lambda: self._nursery.start(attend))
+        (person,) = self.join_all({name: (looks, region)}, room=room, slots=slots)
+        return person
+
+    def join_all(
+        self,
+        people: Mapping[str, tuple[Looks, Region]],
+        *,
+        room: str,
+        slots: tuple[int, int] = (0, 0),
+    ) -> list[Person]:
+        """The same for several at once."""
+        joined: dict[str, Person] = {}
+
+        async def join(name: str, looks: Looks, region: Region) -> None:
+            attend = partial(self._attend, name, looks, room=room, region=region, slots=slots)
+            joined[name] = await self._nursery.start(attend)
+
+        async def join_each() -> None:
+            async with trio.open_nursery() as nursery:
+                for name, (looks, region) in people.items():
+                    nursery.start_soon(join, name, looks, region)
+
+        self._call(join_each)
+        return [joined[name] for name in people]
 
     def leave(self, person: Person) -> None:
         """Until they are gone."""

@@ -1,11 +1,12 @@
 """A person in a meeting: one browser page, and what it shows and receives."""
 
+import json
 import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page
+from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, WebSocket
 
 from tests.e2e.mesh import Mesh, eventually
 
@@ -124,12 +125,14 @@ class Guest:
         self.page: Page = context.new_page()
         self.page.set_default_timeout(MEETS_WITHIN_S * 1000)
         self.said: list[str] = []
+        self.heard: list[str] = []
         self.errors: list[str] = []
-        self.page.on("websocket", lambda socket: socket.on("framesent", self._hear))
+        self.page.on("websocket", self._listen)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _hear(self, frame: str | bytes) -> None:
-        self.said.append(str(frame))
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: self.said.append(str(frame)))
+        socket.on("framereceived", lambda frame: self.heard.append(str(frame)))
 
     def close(self) -> None:
         self.context.close()
@@ -218,6 +221,31 @@ class Guest:
               return frames;
             }"""
         )
+
+    def encoded(self) -> dict[str, dict[str, int]]:
+        """Of each encoding of one's own camera, by its rid: frames ever, and lines now."""
+        return self.page.evaluate(
+            """async () => {
+              const report = await spy.connections.at(-1).getStats();
+              const encoded = {};
+              for (const [, entry] of report) {
+                const source = report.get(entry.mediaSourceId);
+                if (entry.type !== "outbound-rtp" || source?.kind !== "video") continue;
+                const {rid = "", framesEncoded: frames = 0, frameHeight: height_px = 0} = entry;
+                encoded[rid] = {frames, height_px};
+              }
+              return encoded;
+            }"""
+        )
+
+    def asked_for(self) -> list[dict[int, int]]:
+        """What was wanted of one's own camera: each time the best temporal of spatial layers."""
+        asked = (json.loads(text) for text in self.heard)
+        return [
+            {layer["spatial"]: layer["temporal"] for layer in message["layers"]}
+            for message in asked
+            if message["type"] == "layers" and message["kind"] == "camera"
+        ]
 
     def transports(self) -> int:
         """How many peer connections the page has ever made; by a region's name it measures none."""

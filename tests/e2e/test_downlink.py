@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.camera import FRAMES_PER_S, busy_camera
+from tests.e2e.camera import busy_camera
 from tests.e2e.conftest import Launch
 from tests.e2e.guest import Guest, meet, open_guest
 from tests.e2e.mesh import FRANKFURT, POLL_S, Mesh, eventually
 from tests.network.namespaces import Host, Internet
-
-pytestmark = pytest.mark.demanding
 
 ROOM = "thin-pipe"
 LARGE = {"width": 1_680, "height": 1_050}
@@ -23,9 +21,13 @@ TOP_PX, LOWEST_PX = 720, 180
 A_FEW = 10
 FOLLOWS_WITHIN_S = 5.0
 STARTS_WITHIN_S = 20.0
-MOVES_PER_S = 4
-"""Frames, of the fifteen that the cameras have: the lowest temporal layer of three, nearly."""
-HOLDS_S = 3.0
+MOVES = 0.2
+"""Of the frames that were encoded meanwhile: the lowest temporal layer has a fourth of them."""
+WHOLE = 0.9
+"""The same for whoever has the bandwidth for all of them: some are still on their way."""
+HOLDS_S = 2.0
+RIDS = ("q", "h", "f")
+TOP_TEMPORAL = 2
 FROZEN_S = 1.0
 """Whoever is in a meeting notices a picture that stands for so long."""
 CONCEALED = 0.03
@@ -69,7 +71,8 @@ def meeting(
         guests = []
         hosts = [net.host(name) for name in ("ana", "ben", "chi")]
         for name, host in zip(("Ana", "Ben", "Chi"), hosts, strict=True):
-            browser = launch(host=host, flags=[film])
+            # One large picture is enough for a link, and for a machine.
+            browser = launch(host=host, flags=[film] if name == "Ben" else [])
             until_the_end.callback(browser.close)
             size: dict[str, Any] = {"viewport": LARGE} if name == "Ana" else {}
             guests.append(open_guest(browser, name, **size))
@@ -119,7 +122,12 @@ class Step:
     """The least and the most, from then on for some seconds."""
     frozen_then_s: float
     bps: float
-    fps: float
+    share: float
+    """Of the frames that Ben encoded."""
+    made: dict[str, dict[str, int]]
+    """Of each of Ben's encodings, the frames meanwhile and its lines."""
+    asked: dict[int, int]
+    """What was wanted of Ben in the end."""
 
 
 def step(meeting: Meeting, link_bps: int | None) -> Step:
@@ -127,7 +135,13 @@ def step(meeting: Meeting, link_bps: int | None) -> Step:
     meeting.link.limit_downlink(link_bps)
     watched(meeting.ana, "Ben", FOLLOWS_WITHIN_S)
     frozen_s = meeting.ana.longest_gap_s("Ben")
+    before = meeting.ben.encoded()
     samples = watched(meeting.ana, "Ben", HOLDS_S)
+    # All encodings that are wanted have the same frames.
+    made = {
+        rid: each | {"frames": each["frames"] - before[rid]["frames"]}
+        for rid, each in meeting.ben.encoded().items()
+    }
     first, *_, last = samples
     heights = [each.height_px for each in samples]
     return Step(
@@ -136,8 +150,58 @@ def step(meeting: Meeting, link_bps: int | None) -> Step:
         heights_px=(min(heights), max(heights)),
         frozen_then_s=meeting.ana.longest_gap_s("Ben"),
         bps=(last.bytes - first.bytes) * 8 / (last.at_s - first.at_s),
-        fps=(last.frames - first.frames) / (last.at_s - first.at_s),
+        share=(last.frames - first.frames) / max(each["frames"] for each in made.values()),
+        made=made,
+        asked=meeting.ben.asked_for()[-1],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What somebody with a quick link sees of another, and what that one does for it."""
+
+    viewer: Guest
+    sender: Guest
+    height_px: int
+    rid: str
+    """Of the encoding that is so high."""
+    began: Sample
+    encoded: int
+    asked: int
+    """How often the sender had been told what is wanted."""
+
+    @classmethod
+    def of(cls, viewer: Guest, sender: Guest) -> "Watched":
+        viewer.longest_gap_s(sender.name)
+        seen = sample(viewer, sender.name)
+        encoded = sender.encoded()
+        (rid,) = (rid for rid, each in encoded.items() if each["height_px"] == seen.height_px)
+        return cls(
+            viewer=viewer,
+            sender=sender,
+            height_px=seen.height_px,
+            rid=rid,
+            began=seen,
+            encoded=encoded[rid]["frames"],
+            asked=len(sender.asked_for()),
+        )
+
+    def until_now(self) -> None:
+        """It is as large as it was, was asked for whole all the time, and arrived whole."""
+        frozen_s = self.viewer.longest_gap_s(self.sender.name)
+        encoded = self.sender.encoded()[self.rid]["frames"] - self.encoded
+        now = sample(self.viewer, self.sender.name)
+        share = (now.frames - self.began.frames) / encoded
+        print(
+            f"{self.viewer.name} sees {self.sender.name}: still for {frozen_s:.2f} s, "
+            f"{share:.1%} of {encoded} frames, {now}"
+        )
+        assert now.height_px == self.height_px
+        spatial = RIDS.index(self.rid)
+        for layers in self.sender.asked_for()[self.asked :]:
+            assert layers.get(spatial) == TOP_TEMPORAL, layers
+        assert share > WHOLE
+        assert frozen_s < FROZEN_S
 
 
 def concealed(guest: Guest, since: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -153,14 +217,14 @@ def concealed(guest: Guest, since: dict[str, dict[str, Any]]) -> dict[str, float
 def test_a_picture_follows_its_receivers_link_within_5_s_and_nobody_else_notices(
     meeting: Meeting,
 ) -> None:
-    ana, others = meeting.ana, ((meeting.ben, "Chi"), (meeting.chi, "Ben"))
+    ana = meeting.ana
     voices = ana.sounds()
     assert set(voices) == {"Ben", "Chi"}
-    heights = [height(guest, name) for guest, name in others]
-    began = [sample(guest, name) for guest, name in others]
-    for guest, name in (*others, (ana, "Ben"), (ana, "Chi")):
-        guest.longest_gap_s(name)
-        guest.longest_gap_s(name, "microphone")
+    others = [Watched.of(meeting.ben, meeting.chi), Watched.of(meeting.chi, meeting.ben)]
+    for name in ("Ben", "Chi"):
+        ana.longest_gap_s(name)
+        ana.longest_gap_s(name, "microphone")
+    attempts = ana.session()["attempt"]
 
     # At 500 kbit/s two voices and half a megabit of a picture, VP8's 360 lines, do not fit whole.
     wanted = {2_000_000: (360, TOP_PX), 500_000: (LOWEST_PX, 360), 250_000: (LOWEST_PX, 360)}
@@ -172,7 +236,7 @@ def test_a_picture_follows_its_receivers_link_within_5_s_and_nobody_else_notices
         least_px, most_px = (TOP_PX, TOP_PX) if each.link_bps is None else wanted[each.link_bps]
         assert least_px <= each.heights_px[0] <= each.heights_px[1] <= most_px, each
         assert each.frozen_then_s < FROZEN_S, each
-        assert each.fps >= MOVES_PER_S, each
+        assert each.share >= MOVES, each
         assert each.frozen_s < FOLLOWS_WITHIN_S, each
 
     shares = concealed(ana, voices)
@@ -181,10 +245,7 @@ def test_a_picture_follows_its_receivers_link_within_5_s_and_nobody_else_notices
     for name in ("Ben", "Chi"):
         assert ana.longest_gap_s(name, "microphone") < FROZEN_S
 
-    for (guest, name), before, was_px in zip(others, began, heights, strict=True):
-        after, frozen_s = sample(guest, name), guest.longest_gap_s(name)
-        fps = (after.frames - before.frames) / (after.at_s - before.at_s)
-        print(f"{guest.name} sees {name}: still for {frozen_s:.2f} s, {fps:.1f} frames/s, {after}")
-        assert after.height_px == was_px
-        assert frozen_s < FROZEN_S
-        assert fps > 0.8 * FRAMES_PER_S
+    # A link that is merely thin is not taken for one that is gone.
+    assert ana.session()["attempt"] == attempts
+    for each in others:
+        each.until_now()

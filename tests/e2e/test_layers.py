@@ -12,8 +12,6 @@ from tests.e2e.guest import Guest, meet, open_guest
 from tests.e2e.mesh import FRANKFURT, SAO_PAULO, Mesh, eventually
 from tests.interop.stack import RED
 
-pytestmark = pytest.mark.demanding
-
 ROOM = "three-sizes"
 LARGE = {"width": 1_680, "height": 1_050}
 SMALL = {"width": 500, "height": 400}
@@ -43,6 +41,7 @@ def pair(
     assert errors == {}
 
 
+@pytest.mark.demanding
 def test_a_picture_is_as_large_as_it_is_shown(pair: tuple[Guest, Guest]) -> None:
     ben = pair[1]
     for size, wanted in (

@@ -11,6 +11,7 @@
 
 import { codecNamed, FIRST_CODEC } from "./codecs.js";
 import { encodingsOf, FLAT } from "./encodings.js";
+import { isDomException } from "./unbound.js";
 
 /** What a codec that knows no temporal layers is given: the H.264 of some browsers. */
 const SINGLE = "L1T1";
@@ -121,5 +122,5 @@ function heightOf(track) {
  * @param {unknown} error
  */
 function ignoreClosed(error) {
-  if (!(error instanceof DOMException)) throw error;
+  if (!isDomException(error)) throw error;
 }

@@ -16,7 +16,7 @@
 import { codecsToOffer, FIRST_CODEC } from "./codecs.js";
 import { Encoder } from "./encoder.js";
 import { encodingsOf, FLAT } from "./encodings.js";
-import { unboundConnection } from "./unbound.js";
+import { isDomException, unboundConnection } from "./unbound.js";
 
 /**
  * What TypeScript's DOM does not know yet (WebRTC extensions §5.2).
@@ -263,5 +263,5 @@ export class Transport {
  * @param {unknown} error
  */
 function ignoreClosed(error) {
-  if (!(error instanceof DOMException && error.name === "InvalidStateError")) throw error;
+  if (!(isDomException(error) && error.name === "InvalidStateError")) throw error;
 }

@@ -16,6 +16,15 @@ export function unboundConnection(configuration) {
   return new unpermitted.RTCPeerConnection(configuration);
 }
 
+/**
+ * Whether a peer connection threw this: each window has exceptions of a class of its own.
+ * @param {unknown} error
+ * @returns {error is DOMException}
+ */
+export function isDomException(error) {
+  return Object.prototype.toString.call(error) === "[object DOMException]";
+}
+
 function openWindow() {
   const frame = document.createElement("iframe");
   frame.allow = "camera 'none'; microphone 'none'";
