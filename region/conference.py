@@ -161,14 +161,16 @@ def plan(knowledge: Knowledge, previous: Plan) -> Plan:
         if same is not None and same.heard[participant] == heard[participant]:
             voices[participant] = same.voices[participant]
         else:
-            voices[participant] = _seated(participant, MediaKind.AUDIO, local, loudest, previous)
+            before = basis.voices.get(participant, {}) if basis else {}
+            voices[participant] = _seated(participant, MediaKind.AUDIO, local, loudest, before)
         if same is not None and same.gallery is gallery:
             seen[participant] = previous.pictures.get(participant, ())
             pictures[participant] = same.pictures[participant]
             continue
         seen[participant] = tuple(islice(gallery.shown_to(participant, local), local.video_slots))
         shown = [picture.source for picture in seen[participant]]
-        pictures[participant] = _seated(participant, MediaKind.VIDEO, local, shown, previous)
+        before = basis.pictures.get(participant, {}) if basis else {}
+        pictures[participant] = _seated(participant, MediaKind.VIDEO, local, shown, before)
     slots: dict[SlotKey, SourceId] = {}
     for seated in (*voices.values(), *pictures.values()):
         slots |= seated
@@ -302,17 +304,18 @@ def _seated(
     media: MediaKind,
     local: Local,
     sources: list[SourceId],
-    previous: Plan,
+    before: Mapping[SlotKey, SourceId],
 ) -> dict[SlotKey, SourceId]:
     """Each source in the slot that it had; newcomers in the first free ones."""
-    keys = [SlotKey(participant, media, number) for number in range(local.slots(media))]
-    wanted = set(sources)
-    before = previous.slots
-    seated = {key: before[key] for key in keys if before.get(key) in wanted}
+    wanted, slots = set(sources), local.slots(media)
+    seated = {
+        key: source for key, source in before.items() if source in wanted and key.number < slots
+    }
     if len(seated) == len(wanted):
         return seated
     staying = set(seated.values())
     newcomers = (source for source in sources if source not in staying)
+    keys = (SlotKey(participant, media, number) for number in range(slots))
     free = (key for key in keys if key not in seated)
     return seated | dict(zip(free, newcomers, strict=False))
 

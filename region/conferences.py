@@ -26,7 +26,6 @@ from region.rtcp import (
     Pli,
     ReceiverReport,
     RtcpPacket,
-    SenderReport,
     parse_compound_untrusted,
 )
 from region.trunks import (
@@ -251,8 +250,6 @@ class Conferences:
         routers = [each.rtcp for each in self._forwarders.values()]
         for packet in packets:
             match packet:
-                case SenderReport():
-                    known = any(each.relayed_report(event.peer, packet) for each in routers)
                 case Nack(media_ssrc=ssrc, sequences=sequences):
                     known = any(
                         each.leg_nack(event.peer, ssrc, list(sequences)) for each in routers
@@ -276,8 +273,6 @@ class Conferences:
             return
         for packet in packets:
             match packet:
-                case SenderReport():
-                    forwarder.rtcp.own_report(participant, packet)
                 case ReceiverReport(reports=reports) if reports:
                     lost = max(block.fraction_lost for block in reports) / 256
                     forwarder.rtcp.path_loss(participant, lost, received_s)

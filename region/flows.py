@@ -1,11 +1,9 @@
 """What flows in one conference, as handles of the pump: what comes in, and to whom it goes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from region.feed import Feed
 from region.legs import Legs
-from region.participant import Slot
 from region.viewer import Viewer
 from relay.ids import BridgeId, ParticipantId, SourceId, Ssrc
 from relay.trunk_messages import RelayedEncoding
@@ -33,22 +31,8 @@ class Flows:
     incoming: dict[SourceId, Incoming] = field(default_factory=dict)
     """What trunks could bring; what nobody demands is silent."""
     legs: dict[BridgeId, Legs] = field(default_factory=dict)
-    _receivers: dict[tuple[SourceId, int], list[tuple[Viewer, Slot]]] | None = None
 
     @property
     def feeds(self) -> dict[SourceId, Feed]:
         """Each source that arrives here, or could."""
         return self.own | {source: each.feed for source, each in self.incoming.items()}
-
-    def slots_with(self, source: SourceId, encoding: int) -> Sequence[tuple[Viewer, Slot]]:
-        """Whom this encoding goes to, or will as soon as a keyframe comes."""
-        if self._receivers is None:
-            self._receivers = {}
-            for viewer in self.viewers.values():
-                for slot, carried in viewer.carrying():
-                    self._receivers.setdefault(carried, []).append((viewer, slot))
-        return self._receivers.get((source, encoding), ())
-
-    def slots_changed(self) -> None:
-        """Some slot carries something else, or there are other slots, than `slots_with` knows."""
-        self._receivers = None

@@ -130,7 +130,6 @@ class Forwarder:
         if viewer is None or viewer.participant is not participant:
             self._flows.viewers[participant.id] = Viewer(participant, self._pump)
             self._newcomers.add(participant.id)
-            self._flows.slots_changed()
         for source in participant.sources:
             if (
                 source.id not in self._flows.own
@@ -145,7 +144,6 @@ class Forwarder:
             del self._flows.own[source]
             self._flows.own_ssrcs.pop(source, None)
             self._wishes.forget(source)
-        self._flows.slots_changed()
         return self._flows.viewers.pop(participant).participant
 
     def offered(self, peer: BridgeId, sources: Iterable[RelayedSource]) -> None:
@@ -231,7 +229,6 @@ class Forwarder:
         feeds = self._flows.feeds
         for viewer in viewers:
             viewer.carry_pictures(feeds)
-        self._flows.slots_changed()
 
     def _carry_legs(self) -> None:
         feeds = self._flows.feeds

@@ -102,13 +102,6 @@ class Legs:
         """The leg of that link-local SSRC."""
         return next((leg for leg in self._all if leg.ssrc == ssrc), None)
 
-    def of_encoding(self, source: SourceId, encoding: int) -> Leg | None:
-        """The leg of that encoding, while it is sent."""
-        for leg in self._legs.get(source, ()):
-            if leg.encoding == encoding and leg.egress in self._carried:
-                return leg
-        return None
-
     def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
         """The encodings of which these egresses need a keyframe."""
         for leg in self._all:

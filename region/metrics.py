@@ -36,7 +36,7 @@ class BridgeMetrics(Collector):
             ("datagrams_in", "Datagrams read from the media port"),
             ("consents", "Checks answered that only renewed consent"),
             ("handed_on", "Datagrams that are no media, given to who deals with them"),
-            ("feedbacks_in", "Compounds of transport-wide feedback, taken"),
+            ("rtcp_taken", "Compounds of feedback and reports that concern the pump alone"),
             ("offered", "Packets times the egresses of their streams: sent or dropped"),
             ("retransmitted", "Packets sent again because receivers asked for them"),
             ("probed", "Packets sent to measure what receivers' paths carry"),

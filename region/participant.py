@@ -21,7 +21,6 @@ from region.reports import Reception
 from region.rtcp import (
     ReceiverReport,
     RtcpPacket,
-    SenderReport,
     build_compound,
     parse_compound_untrusted,
 )
@@ -393,9 +392,6 @@ class Participant:
         except MalformedError:
             self._dropped["rtcp_malformed"] += 1
             return
-        for packet in packets:
-            if isinstance(packet, SenderReport) and packet.ssrc in self._receptions:
-                self._receptions[packet.ssrc].heard(packet, datagram.received_s)
         self._on_rtcp(self, packets, datagram.received_s)
 
     def _receive_dtls(self, datagram: Datagram) -> None:

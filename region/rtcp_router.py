@@ -1,15 +1,13 @@
-"""RTCP of one conference: keyframe requests, NACKs and sender reports find whom they concern."""
+"""RTCP of one conference: keyframe requests and NACKs find whom they concern."""
 
 from collections.abc import Iterable
 
-from region.feed import Feed
 from region.flows import Flows
 from region.kernel import Pump
 from region.keyframes import KeyframeRequests
 from region.legs import Leg
 from region.participant import OWN_SSRC, Participant
-from region.reports import forwarded
-from region.rtcp import Pli, ReceiverReport, RtcpPacket, SenderReport, build_compound
+from region.rtcp import Pli, ReceiverReport, build_compound
 from region.trunks import Trunks
 from relay.ids import BridgeId, MediaKind, SourceId, Ssrc, participant_of
 
@@ -105,52 +103,12 @@ class RtcpRouter:
         if viewer is not None:
             viewer.downlink.on_loss(fraction, now)
 
-    # Sender reports
-
-    def own_report(self, participant: Participant, report: SenderReport) -> None:
-        """A sender report of what one of the participants here sends."""
-        for source in participant.sources:
-            for encoding, ssrc in self._flows.own_ssrcs.get(source.id, {}).items():
-                if ssrc == report.ssrc:
-                    self._forward(self._flows.own[source.id], encoding, report)
-
-    def relayed_report(self, peer: BridgeId, report: SenderReport) -> bool:
-        """A sender report of what comes from the peer; whether that is ours."""
-        for incoming in self._flows.incoming.values():
-            if incoming.peer == peer:
-                for encoding, each in enumerate(incoming.encodings):
-                    if each.ssrc == report.ssrc:
-                        self._forward(incoming.feed, encoding, report)
-                        return True
-        return False
-
-    def _forward(self, feed: Feed, encoding: int, report: SenderReport) -> None:
-        """Tell everybody who gets the encoding, in the terms of what they get."""
-        stream = feed.streams[encoding]
-        for viewer, slot in self._flows.slots_with(feed.source, encoding):
-            stats = self._pump.egress_stats(slot.egress)
-            if stats.stream == stream:
-                packet = _for_itself(forwarded(report, slot.ssrc, stats))
-                self._pump.send_rtcp(viewer.participant.transport, packet)
-        for peer, legs in self._flows.legs.items():
-            leg = legs.of_encoding(feed.source, encoding)
-            if leg is not None:
-                stats = self._pump.egress_stats(leg.egress)
-                if stats.stream == stream:
-                    self._trunks.send_rtcp(peer, _for_itself(forwarded(report, leg.ssrc, stats)))
-
     def _leg(self, peer: BridgeId, ssrc: Ssrc) -> Leg | None:
         legs = self._flows.legs.get(peer)
         return None if legs is None else legs.of_ssrc(ssrc)
 
 
-_OURS = build_compound(ReceiverReport(ssrc=OWN_SSRC))
-
-
-def _for_itself(*packets: RtcpPacket) -> bytes:
-    """A compound that begins with the bridge's own SSRC, by which SRTCP knows its sender."""
-    return _OURS + build_compound(*packets)
-
-
 def _plis(media_ssrcs: Iterable[Ssrc]) -> bytes:
-    return _for_itself(*(Pli(sender_ssrc=OWN_SSRC, media_ssrc=ssrc) for ssrc in media_ssrcs))
+    # It begins with the bridge's own SSRC, by which SRTCP knows its sender.
+    plis = (Pli(sender_ssrc=OWN_SSRC, media_ssrc=ssrc) for ssrc in media_ssrcs)
+    return build_compound(ReceiverReport(ssrc=OWN_SSRC), *plis)

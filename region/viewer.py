@@ -156,13 +156,6 @@ class Viewer:
             carried = self._carried[egress]
             yield carried.feed.source, carried.encoding
 
-    def carrying(self) -> Iterator[tuple[Slot, tuple[SourceId, int]]]:
-        """Each slot that shall carry something, and of which source which encoding."""
-        for slot in self.participant.slots:
-            carried = self._carried.get(slot.egress)
-            if carried is not None:
-                yield slot, (carried.feed.source, carried.encoding)
-
     def in_slot(self, slot: Slot) -> tuple[SourceId, int] | None:
         """The source and encoding that a slot shall carry."""
         carried = self._carried.get(slot.egress)

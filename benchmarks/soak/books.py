@@ -97,7 +97,7 @@ def bridge_balances(name: str, counted: Counters) -> list[Balance]:
             name=f"{name}: datagrams",
             given=counted["datagrams_in"] + counted["tcp_frames_in"],
             accounted=sum(
-                counted[each] for each in ("packets_in", "consents", "handed_on", "feedbacks_in")
+                counted[each] for each in ("packets_in", "consents", "handed_on", "rtcp_taken")
             )
             + _dropped(counted, _DATAGRAMS_REFUSED),
         ),

@@ -119,6 +119,7 @@ cdef struct Egress:
     int64_t last_ns
     # ---- a cache line
     uint64_t packets, bytes
+    uint32_t octets  # of payload, for sender reports
     Sent *sent  # by sequence number modulo SENT_PACKETS; NULL before the first
     Index *index  # in the transport's `crypt_out`, of that serial
     Index *rtx_index
@@ -154,6 +155,9 @@ cdef struct Stream:
     Index *rtx_index
     uint64_t keyed
     uint32_t rtx_ssrc  # 0 until it is known
+    uint32_t report_ntp  # of its last sender report, the middle 32 bits; 0 before the first
+    int64_t reported_ns  # when that came
+    int64_t told_ns  # when its receivers were told of one last
     uint8_t payload  # the last packet's, canonical
     bint repairable  # its sender retransmits
     bint upper  # there is a lower encoding of its source

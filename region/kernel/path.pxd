@@ -75,6 +75,7 @@ cdef struct Path:
     ProbeMeasure probe
     bint clocked  # whether there is a reference time
     int64_t reference_ticks  # the receiver's clock without its wrap-around each 12 days
+    bint answered  # ever
     # Since the last report:
     bint heard, over, probed
     int64_t acked_packets, lost_packets, never_sent
@@ -173,7 +174,7 @@ cdef inline bint path_feedback(
         if path.trend.usage == USAGE_OVER:
             path.over = True
     if acked or lost:
-        path.heard = True
+        path.heard = path.answered = True
         path.unanswered_ns = 0
         path.acked_packets += acked
         path.lost_packets += lost

@@ -30,7 +30,7 @@ from region.kernel.red cimport red_primary
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
 from region.kernel.outbox cimport IN_BYTES, RUN, libsrtp
-from region.kernel.sender cimport Arrived
+from region.kernel.sender cimport OWN_SSRC, Arrived
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
 from region.kernel.transports cimport *
@@ -56,10 +56,10 @@ cdef enum:
     KNOWN_RING = 1024  # from addresses that a transport owns
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
 
-    OWN_SSRC = 1  # of what the bridge says for itself in RTCP
     MAX_GAPPY = 1024
     MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + 160
     NACK_TICK_MS = 10
+    REPORTS_NS = 50_000_000  # a sender has no reason to report more often
     MAX_REPORTING = 4096
     FEEDBACK_TICK_MS = 50
     PROBE_TICK_MS = 1
@@ -449,16 +449,17 @@ cdef class Pump(Prober):
         transport.last_ns = now_ns
         transport.packets_in += 1
         transport.bytes_in += wire_length
-        said = self._hear(transport, now_ns, data, length)
+        said = self._hear(handle, transport, now_ns, data, length)
         if said != SAID_NOTHING:
             self._queue(KIND_RTCP, handle, address, now_ns, data, length, said == SAID_URGENT)
         else:
-            self.counter[FEEDBACKS_IN] += 1
+            self.counter[RTCP_TAKEN] += 1
 
     cdef int _hear(
-        self, Transport *transport, int64_t now_ns, const uint8_t *data, int length
+        self, uint32_t handle, Transport *transport, int64_t now_ns, const uint8_t *data,
+        int length,
     ) noexcept nogil:
-        """Take transport-wide feedback out of a compound; what Python has to do with the rest."""
+        """Take what concerns the pump out of a compound; what Python has to do with the rest."""
         cdef int at = 0, size, said = SAID_NOTHING
         while at + 4 <= length:
             size = 4 + 4 * load16(data + at + 2)
@@ -470,13 +471,39 @@ cdef class Pump(Prober):
                     transport.path, data + at + 12, size - 12, now_ns
                 ):
                     self.counter[DROPPED_FEEDBACK_MALFORMED] += 1
-            elif data[at + 1] > 202 or data[at + 1] < 200:
+            elif data[at + 1] == 200 and size >= 28:
+                self._hear_report(handle, now_ns, data + at)
+            elif data[at + 1] == 201:
+                # Losses, which whoever gives feedback tells better by that.
+                if (
+                    said == SAID_NOTHING and data[at] & 0x1F
+                    and (transport.path == NULL or not transport.path.answered)
+                ):
+                    said = SAID_REPORTS
+            elif data[at + 1] != 202:
                 said = SAID_URGENT
-            # An empty receiver report leads a compound, and says nothing by itself.
-            elif said == SAID_NOTHING and (data[at + 1] != 201 or data[at] & 0x1F):
-                said = SAID_REPORTS
             at += size
         return said if at == length else SAID_URGENT
+
+    cdef void _hear_report(
+        self, uint32_t handle, int64_t now_ns, const uint8_t *report
+    ) noexcept nogil:
+        """A sender's report on one of its streams, for all that receive it."""
+        cdef Key key
+        cdef uint32_t stream_handle
+        cdef Stream *stream
+        stream_key(handle, load32(report + 4), &key)
+        stream_handle = map_get(&self.by_ssrc, &key)
+        if stream_handle == NONE or stream_handle & RETRANSMISSIONS:
+            return
+        stream = self.streams[stream_handle]
+        stream.report_ntp = load32(report + 10)
+        stream.reported_ns = now_ns
+        if stream.told_ns and now_ns - stream.told_ns < REPORTS_NS:
+            self.counter[DROPPED_REPORTS_LIMITED] += 1
+            return
+        stream.told_ns = now_ns
+        self._tell_receivers(stream_handle, stream, report)
 
     cdef void _receive_media(
         self, uint32_t handle, int64_t now_ns, uint8_t *data, int length,

@@ -12,6 +12,7 @@ from region.kernel.wire cimport Header, Rtp
 
 cdef enum:
     MAX_PROBING = 1024
+    OWN_SSRC = 1  # of what the bridge says for itself in RTCP
 
 cdef uint8_t retransmission_payload_of(uint8_t payload) noexcept nogil
 
@@ -53,4 +54,7 @@ cdef class Sender(Outbox):
     ) noexcept nogil
     cdef bint _send_to(self, Transport *transport, const uint8_t *data, int length) noexcept nogil
     cdef bint _retransmit(self, Egress *egress, uint16_t sequence, int64_t now_ns) noexcept nogil
+    cdef void _tell_receivers(
+        self, uint32_t stream_handle, const Stream *stream, const uint8_t *report
+    ) noexcept nogil
     cdef void _send_own_rtcp(self, Transport *transport, uint8_t *packet, int length) noexcept nogil

@@ -27,6 +27,9 @@ from relay.payload import PayloadType
 
 cdef enum:
     MAX_NACKED = 512  # sequence numbers taken of one request
+    EMPTY_REPORT_BYTES = 8
+    SENDER_REPORT_BYTES = 28  # without blocks
+    RTCP_TRAILER_BYTES = 160  # libsrtp writes what protects it there
 
 # By canonical payload type: what carries its retransmissions.
 cdef uint8_t retransmission_payload[128]
@@ -131,6 +134,7 @@ cdef class Sender(Outbox):
             rewrite_vp8(body, &arrived.picture, picture_offset, egress.base_offset)
         elif payload == OPUS_RED:
             red_retype(body, transport.wire_payload, OPUS)
+        egress.octets += rtp.payload_length
         if egress.rtx_ssrc:
             remember(egress, rtp.sequence, picture_offset, &header)
         return True
@@ -290,6 +294,31 @@ cdef class Sender(Outbox):
         self._send_to(transport, packet, length)
         transport.packets_out += 1
         transport.bytes_out += length
+
+    cdef void _tell_receivers(
+        self, uint32_t stream_handle, const Stream *stream, const uint8_t *report
+    ) noexcept nogil:
+        """RFC 3550 section 6.4.1: a sender report, in the terms of each egress that carries it."""
+        cdef uint8_t packet[EMPTY_REPORT_BYTES + SENDER_REPORT_BYTES + RTCP_TRAILER_BYTES]
+        cdef uint8_t *sender = packet + EMPTY_REPORT_BYTES
+        cdef Egress *egress
+        cdef uint32_t i
+        for i in range(stream.egresses):
+            egress = stream.egress[i]
+            if egress.stream != stream_handle:
+                continue
+            # By the first SSRC of a compound SRTCP knows its sender, which is the bridge.
+            store32(packet, 0x80C90001)
+            store32(packet + 4, OWN_SSRC)
+            store32(sender, 0x80C80006)
+            store32(sender + 4, egress.ssrc)
+            memcpy(sender + 8, report + 8, 8)  # the same moment
+            store32(sender + 16, load32(report + 16) + egress.timestamp_offset)
+            store32(sender + 20, <uint32_t>egress.packets)
+            store32(sender + 24, egress.octets)
+            self._send_own_rtcp(
+                egress.transport, packet, EMPTY_REPORT_BYTES + SENDER_REPORT_BYTES
+            )
 
     def send(self, bytes address not None, bytes data not None):
         """Send one plain datagram now; False when the socket would not take it."""

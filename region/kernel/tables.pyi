@@ -39,6 +39,10 @@ class StreamStats(NamedTuple):
     """What came of each layer: 9 sums, at 3 × spatial + temporal; higher ones count as the top."""
     spatial_layers: int
     """As the last dependency structure tells (AV1 RTP specification, appendix A); 0 without one."""
+    report_ntp: int
+    """Of its sender's last report, the middle 32 bits (RFC 3550 §6.4.1); 0 before the first."""
+    reported_s: float
+    """When that came."""
 
 class EgressStats(NamedTuple):
     """Counters and present mapping of an outgoing stream."""
@@ -49,8 +53,6 @@ class EgressStats(NamedTuple):
     """The stream that is being forwarded, or NO_STREAM."""
     wanted: int
     """The stream that shall be; it differs while the switch waits for a keyframe."""
-    timestamp_offset: int
-    """Outgoing minus incoming RTP timestamp, modulo 2^32."""
     last_packet_s: float
 
 class Tables(Connections):

@@ -49,6 +49,8 @@ class StreamStats(NamedTuple):
     payload_type: int
     layer_bytes: tuple
     spatial_layers: int
+    report_ntp: int
+    reported_s: float
 
 
 class EgressStats(NamedTuple):
@@ -56,7 +58,6 @@ class EgressStats(NamedTuple):
     bytes: int
     stream: int
     wanted: int
-    timestamp_offset: int
     last_packet_s: float
 
 
@@ -386,6 +387,7 @@ cdef class Tables(Connections):
             copy.level_16 >> 4, copy.last_ns / 1e9, copy.last_timestamp, copy.gaps.given_up,
             copy.ssrc, copy.rtx_ssrc, -1 if copy.payload == NO_PAYLOAD else copy.payload,
             tuple([copy.layer_bytes[i] for i in range(LAYERS)]), spatials,
+            copy.report_ntp, copy.reported_ns / 1e9,
         )
 
     def egress_stats(self, uint32_t egress):
@@ -404,7 +406,7 @@ cdef class Tables(Connections):
             copy.packets, copy.bytes,
             NO_STREAM if copy.stream == NONE else copy.stream,
             NO_STREAM if copy.wanted == NONE else copy.wanted,
-            copy.timestamp_offset, copy.last_ns / 1e9,
+            copy.last_ns / 1e9,
         )
 
     def sizes(self):

@@ -82,7 +82,7 @@ class Transports:
     def counters(self) -> dict[str, int]:
         """Totals of the pump: `packets_in`, `packets_out`, and each named drop as `dropped_…`.
 
-        `handed_on` is what `drain` gets, `feedbacks_in` the compounds that the pump took itself,
+        `handed_on` is what `drain` gets, `rtcp_taken` the compounds that the pump took itself,
         `offered` packets times the egresses that carried their streams or waited for them. Of
         each datagram, and of each offer, it counts what became of it.
         """

@@ -27,7 +27,7 @@ def test_a_bridges_datagrams_balance_by_what_became_of_each() -> None:
         packets_in=70,
         consents=3,
         handed_on=10,
-        feedbacks_in=9,
+        rtcp_taken=9,
         dropped_unknown_address=5,
         dropped_replay=2,
         dropped_oversize=1,

@@ -20,7 +20,7 @@ NOTHING = Totals(*(0 for _ in Totals._fields))
 TOLD = dict.fromkeys(
     (
         *("datagrams_in", "tcp_frames_in", "tcp_connections", "packets_in", "packets_out"),
-        *("consents", "handed_on", "feedbacks_in", "offered", "retransmitted", "probed"),
+        *("consents", "handed_on", "rtcp_taken", "offered", "retransmitted", "probed"),
     ),
     0,
 )

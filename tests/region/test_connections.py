@@ -146,7 +146,7 @@ def test_the_same_host_and_port_by_udp_is_somebody_else(rig: Rig) -> None:
 
 def test_dtls_and_rtcp_pass_both_ways(rig: Rig) -> None:
     peer = TcpPeer(rig)
-    report = struct.pack("!BBHI", 0x80, 202, 1, 5)
+    report = struct.pack("!BBHI", 0x81, 203, 1, 5)  # a goodbye
     handshake = b"\x16\xfe\xfd" + bytes(40)
     peer.send(handshake, peer.outbound.protect_rtcp(report))
     wait_for_frames(rig, 3)

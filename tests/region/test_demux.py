@@ -18,7 +18,8 @@ T = TypeVar("T")
 DTLS_DATAGRAM = bytes([22, 0xFE, 0xFD]) + bytes(10)
 RTCP_PACKET = struct.pack("!BBHII", 0x81, 206, 2, 9, 7)
 """A PLI, which should not wait."""
-REPORT = struct.pack("!BBHI", 0x80, 202, 1, 9)
+REPORT = struct.pack("!BBHI6I", 0x81, 201, 7, 9, 7, 0, 0, 0, 0, 0)
+"""Of what arrived of a stream."""
 PASSWORD = b"p" * 22
 
 

@@ -30,6 +30,8 @@ def counted(
         payload_type=payload_type,
         layer_bytes=(*layer_bytes, *(0,) * (9 - len(layer_bytes))),
         spatial_layers=spatial_layers,
+        report_ntp=0,
+        reported_s=0.0,
     )
 
 

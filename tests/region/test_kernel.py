@@ -260,7 +260,7 @@ def test_what_was_not_announced_is_dropped_and_counted(rig: Rig) -> None:
 
 def test_stun_dtls_and_rtcp_go_to_python(rig: Rig) -> None:
     peer = rig.peer()
-    report = struct.pack("!BBHI", 0x80, 202, 1, 77)
+    report = struct.pack("!BBHI", 0x81, 203, 1, 77)  # a goodbye
     peer.send_raw(STUN_DATAGRAM)
     peer.send_raw(b"\x16" + bytes(20))
     peer.send_raw(peer.outbound.protect_rtcp(report))
@@ -302,7 +302,7 @@ def test_rtcp_from_python_reaches_the_peer_protected(rig: Rig) -> None:
 def test_rtcp_senders_of_one_transport_are_bounded(rig: Rig) -> None:
     peer = rig.peer()
     for ssrc in range(20):
-        peer.send_raw(peer.outbound.protect_rtcp(struct.pack("!BBHI", 0x80, 202, 1, ssrc)))
+        peer.send_raw(peer.outbound.protect_rtcp(struct.pack("!BBHI", 0x81, 203, 1, ssrc)))
     rig.wait_for_datagrams(20)
     assert len(rig.pump.drain()) == 16
     assert rig.dropped() == {"rtcp_ssrcs": 4}

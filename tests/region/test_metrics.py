@@ -137,7 +137,7 @@ def test_what_is_no_media_is_handed_on_or_taken(rig: Rig, scraped: Scraped) -> N
     peer.send_raw(peer.outbound.protect_rtcp(feedback))
     rig.wait_for_datagrams(2)
     assert scraped.value("handed_on_total") == 1
-    assert scraped.value("feedbacks_in_total") == 1
+    assert scraped.value("rtcp_taken_total") == 1
 
 
 def test_forwarded_packets_are_counted_in_and_out(rig: Rig, scraped: Scraped) -> None:

@@ -3,23 +3,27 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from region.kernel import EgressStats, StreamStats
-from region.reports import Reception, forwarded
+from region.kernel import StreamStats
+from region.reports import Reception
 from region.rtcp import (
     ReceiverReport,
     ReportBlock,
-    SenderReport,
     build_compound,
     parse_compound_untrusted,
 )
 from relay.ids import Ssrc
 
-SSRC, SLOT = Ssrc(0x1111), Ssrc(0x2222)
-NTP = 0x0123_4567_89AB_CDEF
-REPORT = SenderReport(ssrc=SSRC, ntp=NTP, timestamp_ticks=90_000, packets=7, octets=900)
+SSRC = Ssrc(0x1111)
 
 
-def arrived(packets: int, *, base: int = 1_000, highest: int) -> StreamStats:
+def arrived(
+    packets: int,
+    *,
+    base: int = 1_000,
+    highest: int,
+    report_ntp: int = 0,
+    reported_s: float = 0.0,
+) -> StreamStats:
     return StreamStats(
         packets=packets,
         bytes=100 * packets,
@@ -35,17 +39,8 @@ def arrived(packets: int, *, base: int = 1_000, highest: int) -> StreamStats:
         payload_type=-1,
         layer_bytes=(0,) * 9,
         spatial_layers=0,
-    )
-
-
-def sent(*, timestamp_offset: int = 0, packets: int = 5, octets: int = 500) -> EgressStats:
-    return EgressStats(
-        packets=packets,
-        bytes=octets,
-        stream=1,
-        wanted=1,
-        timestamp_offset=timestamp_offset,
-        last_packet_s=0.0,
+        report_ntp=report_ntp,
+        reported_s=reported_s,
     )
 
 
@@ -102,12 +97,16 @@ def test_two_reports_of_the_same_moment_divide_by_no_zero() -> None:
 
 
 def test_the_last_sender_report_and_its_age_are_named() -> None:
-    reception = Reception(SSRC)
-    reception.heard(REPORT, received_s=10.0)
-    made = block(reception, arrived(1, highest=1_000), now=10.5)
-    # RFC 3550 §6.4.1: the middle 32 bits, and units of 1/65536 s.
+    stats = arrived(1, highest=1_000, report_ntp=0x4567_89AB, reported_s=10.0)
+    made = block(Reception(SSRC), stats, now=10.5)
+    # RFC 3550 §6.4.1: units of 1/65536 s.
     assert made.last_sr == 0x4567_89AB
     assert made.delay_since_last_sr == 32_768
+
+
+def test_one_that_came_a_moment_after_the_clock_was_read_has_no_age() -> None:
+    stats = arrived(1, highest=1_000, report_ntp=7, reported_s=10.5)
+    assert block(Reception(SSRC), stats, now=10.0).delay_since_last_sr == 0
 
 
 counts = st.integers(0, 1 << 40)
@@ -118,9 +117,9 @@ def test_whatever_was_counted_a_report_can_be_sent(
     counted: list[tuple[int, int, int, float]],
 ) -> None:
     reception = Reception(SSRC)
-    reception.heard(REPORT, received_s=0.0)
     for packets, base, more, now in counted:
-        made = reception.block(arrived(packets, base=base, highest=base + more), now)
+        stats = arrived(packets, base=base, highest=base + more, report_ntp=1)
+        made = reception.block(stats, now)
         if made is None:
             assert packets == 0
             continue
@@ -129,31 +128,3 @@ def test_whatever_was_counted_a_report_can_be_sent(
         assert isinstance(parsed, ReceiverReport)
         clamped = max(-(1 << 23), min(made.packets_lost, (1 << 23) - 1))
         assert parsed.reports == (replace(made, packets_lost=clamped),)
-
-
-def test_a_forwarded_report_keeps_the_moment_and_takes_the_egresss_clock_and_counts() -> None:
-    made = forwarded(REPORT, SLOT, sent(timestamp_offset=10))
-    assert made == SenderReport(
-        ssrc=SLOT, ntp=NTP, timestamp_ticks=90_010, packets=5, octets=500, reports=()
-    )
-
-
-def test_a_senders_own_receptions_are_not_forwarded() -> None:
-    own = block(Reception(SSRC), arrived(10, highest=1_009))
-    assert forwarded(replace(REPORT, reports=(own,)), SLOT, sent()).reports == ()
-
-
-@given(
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**48),
-    st.integers(0, 2**48),
-)
-def test_clock_and_counts_wrap_at_32_bits(
-    ticks: int, offset: int, packets: int, octets: int
-) -> None:
-    report = replace(REPORT, timestamp_ticks=ticks)
-    made = forwarded(report, SLOT, sent(timestamp_offset=offset, packets=packets, octets=octets))
-    assert made.timestamp_ticks == (ticks + offset) % 2**32
-    assert (made.packets, made.octets) == (packets % 2**32, octets % 2**32)
-    assert parse_compound_untrusted(build_compound(made)) == (made,)
