@@ -51,7 +51,7 @@ GSTREAMER := python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 .PHONY: help up test lint types client unit cores machine demanding explore sanitize fuzz \
-	fuzz-short bench bench-report bench-control soak clean
+	fuzz-short bench bench-report soak clean
 
 help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
@@ -65,7 +65,6 @@ help:
 	@echo "make bench   what a bridge must reach, beside a bare loop and Janus: 25 minutes of a quiet"
 	@echo "             machine; BENCH=\"cost meeting …\" as python -m benchmarks.bench --help has it"
 	@echo "make bench-report  tables and plots of benchmarks/RESULTS.md from what make bench found"
-	@echo "make bench-control  what all else costs that a bridge does for 100 people"
 	@echo "make soak    people use a mesh for half an hour: nothing may grow or get lost;"
 	@echo "             SOAK_MINUTES= SOAK_PEOPLE="
 	@echo "make clean   remove what was built and installed; meetings' state in .octomesh stays"
@@ -121,9 +120,6 @@ bench: $(INSTALLED_FOR_TESTS)
 
 bench-report: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m benchmarks.report
-
-bench-control: $(INSTALLED_FOR_TESTS)
-	$(BIN)/python -m benchmarks.control
 
 soak: $(INSTALLED_FOR_TESTS)
 	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) --people $(SOAK_PEOPLE)

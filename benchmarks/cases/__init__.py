@@ -1,6 +1,7 @@
 """What `make bench` measures, a file for each kind of question; `benchmarks.bench` runs them."""
 
 from benchmarks.cases import (
+    control,
     cost,
     delay,
     growth,
@@ -22,6 +23,7 @@ CASES = {
         growth.CASE,
         memory.CASE,
         joins.CASE,
+        control.CASE,
         workers.CASE,
         overload.CASE,
     )

@@ -35,7 +35,7 @@ class Pump(Prober):
     def wake_fd(self) -> int:
         """An eventfd that is readable when `drain` has something that should not wait.
 
-        Reports (RTCP SR, RR, SDES) can: they come with the next `drain`, whenever that is.
+        Receiver reports can: they come with the next `drain`, whenever that is.
         """
 
     def run(self) -> None:
