@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from region.addresses import media_addresses, relay_addresses
+from region.beats import beat
 from region.conferences import Conferences
 from region.demux import Demux, StunArrival
 from region.enrolment import IdentityStore, load_or_enrol
@@ -183,7 +184,7 @@ class _Bridge:
     async def _measure_each_second(self) -> None:
         """Metrics and health need the figures also while there is no focus to tell them to."""
         while True:
-            await trio.sleep(HEARTBEAT_S)
+            await beat(HEARTBEAT_S)
             self._last_heartbeat = self._measured()
 
     def _measured(self) -> Heartbeat:

@@ -13,6 +13,7 @@ from typing import assert_never
 import structlog
 import trio
 
+from region.beats import beat, next_beat_s
 from region.demux import Demux
 from region.dtls import DtlsServer
 from region.forwarder import Forwarder
@@ -50,10 +51,16 @@ from relay.control import (
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
-TICK_S = 0.1
-"""How often RTCP and paths' reports are read and awaited keyframes looked for."""
 LOOK_S = 0.2
-"""How often speakers are ranked, and what arrives is measured."""
+"""How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
+keyframes asked for; the pump wakes us for what should not wait so long."""
+CALM_LOOK_S = 0.5
+"""The same while nobody speaks, no path is followed, and nothing has changed for LIVELY_S."""
+LIVELY_S = 1.0
+HURRIED_LOOK_S = 0.1
+"""The soonest after a look when there is news."""
+LISTEN_S = 0.15
+"""The soonest after counters were read that they are read again: there are many."""
 REPORT_S = 1.0
 UNSEATED_S = 10.0
 """A transport that the focus seats nowhere for so long is a leftover."""
@@ -79,6 +86,7 @@ class Conferences:
         self._me = me
         self._pump = pump
         self._demux = demux
+        demux.on_news = self._hurry
         self._dtls = DtlsServer()
         self._reach = reach
         self._tell_focus = tell_focus
@@ -86,7 +94,9 @@ class Conferences:
         self._sides: dict[BridgeId, TrunkSide] = {}
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
         self._relief = Relief()
-        self._busy = False
+        self._lively_until_s = 0.0
+        self._listened_s = float("-inf")
+        self._news = trio.Event()
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
         self._unconfirmed_s: dict[ConferenceId, float] = {}
@@ -110,15 +120,9 @@ class Conferences:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._report_each_second)
-                looked_s = monotonic()
                 while True:
-                    await trio.sleep(TICK_S if self._busy else LOOK_S)
-                    now = monotonic()
-                    if now - looked_s >= LOOK_S:
-                        looked_s = now
-                        for forwarder in list(self._forwarders.values()):
-                            forwarder.look(now)
-                    self._tick(now)
+                    await self._until_the_next_look()
+                    self._look(monotonic())
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
@@ -147,6 +151,7 @@ class Conferences:
     def on_view(self, view: View) -> None:
         """A participant chooses its pictures."""
         self._forwarder(view.conference).look_at(view)
+        self._hurry()
 
     def on_allocate(self, allocate: Allocate) -> None:
         """Answer an offer; a participant's earlier transport ends."""
@@ -321,7 +326,22 @@ class Conferences:
 
     # Time
 
-    def _tick(self, now: float) -> None:
+    def _be_lively(self) -> None:
+        self._lively_until_s = trio.current_time() + LIVELY_S
+
+    def _hurry(self) -> None:
+        self._news.set()
+
+    async def _until_the_next_look(self) -> None:
+        """At the next beat, or sooner when there is news."""
+        now = trio.current_time()
+        period_s = LOOK_S if now < self._lively_until_s else CALM_LOOK_S
+        with trio.move_on_at(next_beat_s(period_s)):
+            await self._news.wait()
+            await trio.sleep_until(now + HURRIED_LOOK_S)
+        self._news = trio.Event()
+
+    def _look(self, now: float) -> None:
         if self._relief.update(self._pump.pressure_level(), now):
             log.warning("overloaded" if self._relief.small else "overload-over")
             for forwarder in self._forwarders.values():
@@ -329,13 +349,19 @@ class Conferences:
         self._demux.dispatch()
         reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
-        self._busy = bool(reports or awaiting)
+        moving = bool(reports or awaiting)
+        if now - self._listened_s >= LISTEN_S:
+            self._listened_s = now
+            for forwarder in self._forwarders.values():
+                moving |= forwarder.listen(now)
         for forwarder in self._forwarders.values():
-            forwarder.on_tick(now, reports, awaiting)
+            forwarder.look(now, reports, awaiting)
+        if moving:
+            self._be_lively()
 
     async def _report_each_second(self) -> None:
         while True:
-            await trio.sleep(REPORT_S)
+            await beat(REPORT_S)
             now = monotonic()
             self._end_unconfirmed(now)
             for forwarder in list(self._forwarders.values()):
@@ -383,6 +409,7 @@ class Conferences:
 
     def _replan(self, forwarder: Forwarder) -> None:
         forwarder.replan(monotonic())
+        self._be_lively()
 
     def _replan_all(self) -> None:
         for forwarder in self._forwarders.values():

@@ -20,6 +20,7 @@ from trio_websocket import (
     open_websocket_url,
 )
 
+from region.beats import beat
 from region.enrolment import IdentityStore, focus_ssl_context
 from region.reasons import NO_WEBSOCKET, reason_of
 from region.settings import RegionSettings
@@ -216,7 +217,7 @@ class FocusLink:
             if self._renewal_key is None and self._store.ends_soon():
                 self._renewal_key, csr_pem = make_request()
                 self.send(Renew(csr_pem=csr_pem))
-            await trio.sleep(HEARTBEAT_S)
+            await beat(HEARTBEAT_S)
 
     def _renewed(self, message: Renewed) -> None:
         if self._renewal_key is None:

@@ -66,8 +66,8 @@ class Forwarder:
         self._flows = Flows()
         self.rtcp = RtcpRouter(self._flows, pump=pump, trunks=trunks)
         self._known = Known(me, conference)
-        self._viewed = False
-        """Whether somebody looks at something that is not planned for yet."""
+        self._outdated = False
+        """Whether somebody looks at something, or others speak, than is planned for."""
         self._floor = Floor()
         self._dominant: ParticipantId | None = None
         """As the focus was told."""
@@ -111,12 +111,12 @@ class Forwarder:
         self._dominant = None
 
     def look_at(self, view: View) -> None:
-        """A participant chooses its pictures: it gets them with the next tick.
+        """A participant chooses its pictures: it gets them with the next look.
 
         When somebody begins to speak, many do so at once.
         """
         self._known.look_at(view)
-        self._viewed = True
+        self._outdated = True
 
     def forget_view(self, participant: ParticipantId) -> None:
         """It has left for good."""
@@ -173,7 +173,7 @@ class Forwarder:
 
     def replan(self, now: float) -> None:
         """Make everything agree with what is known now."""
-        self._viewed = False
+        self._outdated = False
         knowledge = self._known.knowledge(self.participants, self._sides.keys(), self._floor)
         self._knowledge = knowledge
         self._plan = plan(knowledge, self._plan)
@@ -350,8 +350,11 @@ class Forwarder:
             self._carry_pictures(viewers)
             self._bring_about(now)
 
-    def look(self, now: float) -> None:
-        """See what arrives and who speaks: a few times a second."""
+    def listen(self, now: float) -> bool:
+        """Read the counters of all feeds, a few times a second; whether anything moves there.
+
+        What comes of it happens with the next `look`.
+        """
         levels: dict[SourceId, int] = {}
         for source, feed in self._flows.feeds.items():
             stats = [self._pump.stream_stats(stream) for stream in feed.streams]
@@ -362,28 +365,17 @@ class Forwarder:
                 levels[source] = stats[0].level if spoke else SILENCE_DBOV
             if source in self._flows.own:
                 self._note_ssrcs(source, stats)
-        others_speak = self._floor.hear(levels, self._known.audio_slots(), now)
+        if self._floor.hear(levels, self._known.audio_slots(), now):
+            self._outdated = True
         self._tell_dominant()
-        if self._viewed or others_speak:
-            self.replan(now)
-        elif self._altered:
-            viewers = self._flows.viewers.values()
-            concerned = [viewer for viewer in viewers if viewer.sees_any(self._altered)]
-            self._altered.clear()
-            self._share_out(concerned, now)
-            self._carry_pictures(concerned)
-            self._carry_legs()
-            self._bring_about(now)
-        elif now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
-            self._bring_about(now)
+        return bool(self._altered) or any(level < SILENCE_DBOV for level in levels.values())
 
-    def on_tick(
-        self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]
-    ) -> None:
-        """Follow what paths carry; ask (again) for keyframes that are due, or awaited."""
-        if self._viewed:
-            self.replan(now)
-        changed = []
+    def look(self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]) -> None:
+        """Follow what paths carry, and see to what has changed since the last time.
+
+        `reports` and `awaiting` are the pump's, by transport, and of egresses that wait for a
+        keyframe.
+        """
         for viewer in self._flows.viewers.values():
             transport = viewer.participant.transport
             report = reports.get(transport)
@@ -392,13 +384,29 @@ class Forwarder:
                 probe = viewer.downlink.next_probe(now)
                 if probe is not None:
                     self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
-            if viewer.downlink.has_changed(self._floor.voices_bps, now):
-                changed.append(viewer)
-        if self._share_out(changed, now):
-            self._carry_pictures(changed)
+        if self._outdated:
+            self.replan(now)
+        self._follow_paths(now)
+        if now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
             self._bring_about(now)
         else:
             self.rtcp.ask_awaited(awaiting, now)
+
+    def _follow_paths(self, now: float) -> None:
+        """Share out anew what has become more or less, where feeds or paths have changed."""
+        voices_bps = self._floor.voices_bps
+        concerned = [
+            viewer
+            for viewer in self._flows.viewers.values()
+            if viewer.sees_any(self._altered) or viewer.downlink.has_changed(voices_bps, now)
+        ]
+        is_altered = bool(self._altered)
+        self._altered.clear()
+        is_other = self._share_out(concerned, now)
+        if is_altered or is_other:
+            self._carry_pictures(concerned)
+            self._carry_legs()
+            self._bring_about(now)
 
     def _note_ssrcs(self, source: SourceId, stats: Iterable[StreamStats]) -> None:
         self._flows.own_ssrcs[source] = {

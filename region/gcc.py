@@ -2,7 +2,7 @@
 
 Pure; sends nothing and allocates nothing. draft-ietf-rmcat-gcc-02 with what libwebrtc has added
 since: the trend line, the capacity of the link, probes. What single packets tell is worked out in
-the kernel (`region/kernel/path.pxd`); this decides by what comes of it, some ten times a second.
+the kernel (`region/kernel/path.pxd`); this decides by what comes of it, some times a second.
 What is our own is the draining of a queue that has formed (§5.5 only stops adding to it), as a
 bridge can send less from one packet to the next, and retreat when feedback stays away.
 """

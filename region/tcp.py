@@ -13,6 +13,7 @@ from collections import Counter
 import structlog
 import trio
 
+from region.beats import beat
 from region.kernel import Pump, pack_address
 from relay.errors import CapacityError
 
@@ -100,7 +101,7 @@ class MediaListener:
 
     async def _close_silent(self) -> None:
         while True:
-            await trio.sleep(_SILENCE_TICK_S)
+            await beat(_SILENCE_TICK_S)
             self._pump.close_silent_connections(time.monotonic())
 
 

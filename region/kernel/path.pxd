@@ -78,6 +78,7 @@ cdef struct Path:
     bint answered  # ever
     # Since the last report:
     bint heard, over, probed
+    bint pressing  # whether it was said that over-use should not wait for a report
     int64_t acked_packets, lost_packets, never_sent
     int64_t rtt_us
     Departure departure[DEPARTURES]  # by number modulo DEPARTURES
@@ -181,6 +182,14 @@ cdef inline bint path_feedback(
     return True
 
 
+cdef inline bint path_presses(Path *path) noexcept nogil:
+    """Whether there is over-use, which should be read at once; True once a report."""
+    if path.pressing or not path.over:
+        return False
+    path.pressing = True
+    return True
+
+
 cdef inline int64_t path_reference(Path *path, uint32_t reference) noexcept nogil:
     """The reference time, which counts 64 ms in 24 bits, in ticks and without its wrap-around."""
     cdef int64_t step
@@ -267,6 +276,7 @@ cdef inline void path_read(Path *path, PathReport *report, int64_t now_ns) noexc
     path.heard = False
     path.over = False
     path.probed = False
+    path.pressing = False
     path.acked_packets = 0
     path.lost_packets = 0
     path.never_sent = 0

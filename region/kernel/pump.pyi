@@ -33,7 +33,7 @@ class Pump(Prober):
 
     @property
     def wake_fd(self) -> int:
-        """An eventfd that is readable when `drain` has something that should not wait.
+        """An eventfd that is readable when `drain` or `has_news` has what should not wait.
 
         Receiver reports can: they come with the next `drain`, whenever that is.
         """
@@ -44,6 +44,9 @@ class Pump(Prober):
     def stop(self) -> None: ...
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
+
+    def has_news(self) -> bool:
+        """Whether a stream began, or a path was over-used, since the last call."""
 
     def pressure_level(self) -> int:
         """How far the pump was behind since the last call, at most.

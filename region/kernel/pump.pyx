@@ -22,7 +22,7 @@ from region.kernel.entries cimport *
 from region.kernel.descriptor cimport Frame, Structure, find_targets, parse_descriptor
 from region.kernel.flow cimport observe
 from region.kernel.history cimport history_keep
-from region.kernel.path cimport path_feedback
+from region.kernel.path cimport path_feedback, path_presses
 from region.kernel.picture cimport *
 from region.kernel.prober cimport Prober
 from region.kernel.pressure cimport pressure_leaves_out, pressure_note
@@ -63,6 +63,7 @@ cdef enum:
     MAX_REPORTING = 4096
     FEEDBACK_TICK_MS = 50
     PROBE_TICK_MS = 1
+    STILL_NS = 1_000_000_000  # a stream that begins after so long is news
 
     SAID_NOTHING = 0
     SAID_REPORTS = 1  # RFC 3550's: they can wait
@@ -131,6 +132,7 @@ cdef class Pump(Prober):
     cdef bint running
     cdef Ring known, unknown
     cdef bint queued
+    cdef bint news  # that Python has not been told
     # The batch that is coming in.
     cdef uint8_t *in_data
     cdef mmsghdr in_message[BATCH_IN]
@@ -374,6 +376,10 @@ cdef class Pump(Prober):
         else:
             self.counter[DROPPED_QUEUE_FULL] += 1
 
+    cdef void _stir(self) noexcept nogil:
+        """Wake Python, which looks at times of its own otherwise."""
+        self.news = self.queued = True
+
     cdef bint _unprotected(self, int status) noexcept nogil:
         """Whether libsrtp was content; counts why not."""
         if status == 0:
@@ -471,6 +477,8 @@ cdef class Pump(Prober):
                     transport.path, data + at + 12, size - 12, now_ns
                 ):
                     self.counter[DROPPED_FEEDBACK_MALFORMED] += 1
+                elif path_presses(transport.path):
+                    self._stir()
             elif data[at + 1] == 200 and size >= 28:
                 self._hear_report(handle, now_ns, data + at)
             elif data[at + 1] == 201:
@@ -562,6 +570,8 @@ cdef class Pump(Prober):
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return
         self.counter[PACKETS_IN] += 1
+        if now_ns - stream.last_ns >= STILL_NS:
+            self._stir()
         if not observe(stream, rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
             return
@@ -887,6 +897,16 @@ cdef class Pump(Prober):
             self.pressure.most = self.pressure.level
             fair_release(&self.lock)
         return most
+
+    def has_news(self):
+        """Whether something happened since the last call that should not wait for a look."""
+        cdef bint news
+        with nogil:
+            fair_acquire(&self.lock)
+            news = self.news
+            self.news = False
+            fair_release(&self.lock)
+        return news
 
     def drain(self, int limit=256):
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""

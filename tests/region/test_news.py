@@ -1,0 +1,92 @@
+"""What the pump wakes Python for, which looks at its counters at times of its own otherwise."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.region.rig import Peer, Rig, running
+from tests.region.sent import answer
+from tests.strategies.rtp import rtp
+
+SSRC, SLOT = 0x1111, 0x2222
+OPUS, WIRE_ID, TRANSPORT_SEQUENCE = 111, 5, 3
+STILL_S = 1.02
+"""A stream without packets for longer begins anew."""
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with running() as rig:
+        yield rig
+
+
+def speaking(rig: Rig) -> tuple[Peer, Peer]:
+    """Who sends, and a receiver that reports what arrives."""
+    sender = rig.peer()
+    receiver = rig.peer(extensions={WIRE_ID: TRANSPORT_SEQUENCE})
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=False, clock_rate=48_000, csrc=4)
+    slot = rig.pump.add_egress(receiver.transport, SLOT, video=False, trunk=False, numbered=True)
+    rig.pump.set_source(slot, stream)
+    return sender, receiver
+
+
+def say(sender: Peer, receiver: Peer, number: int) -> None:
+    sender.send(rtp(sequence=number, timestamp=number, ssrc=SSRC, payload_type=OPUS))
+    receiver.receive()
+
+
+def report(rig: Rig, receiver: Peer, arrived_us: int, number: int, datagrams: int) -> None:
+    """That the packet of this number arrived then; `datagrams` the pump has read with this."""
+    fci = answer((number, arrived_us))
+    words = (12 + len(fci)) // 4 - 1
+    compound = bytes.fromhex("8fcd") + words.to_bytes(2) + bytes(8) + fci
+    receiver.send_raw(receiver.outbound.protect_rtcp(compound))
+    rig.wait_for_datagrams(datagrams)
+
+
+def test_a_stream_that_begins_is_news_and_its_next_packets_are_none(rig: Rig) -> None:
+    sender, receiver = speaking(rig)
+    assert not rig.pump.has_news()
+    say(sender, receiver, 1)
+    assert rig.pump.has_news()
+    say(sender, receiver, 2)
+    assert not rig.pump.has_news()
+
+
+def test_a_stream_that_was_still_begins_anew(rig: Rig) -> None:
+    sender, receiver = speaking(rig)
+    say(sender, receiver, 1)
+    assert rig.pump.has_news()
+    time.sleep(STILL_S)
+    say(sender, receiver, 2)
+    assert rig.pump.has_news()
+
+
+def test_feedback_from_a_path_on_which_all_is_well_is_none(rig: Rig) -> None:
+    sender, receiver = speaking(rig)
+    for number in range(3):
+        say(sender, receiver, number)
+    rig.pump.has_news()
+    report(rig, receiver, 8_000, 0, 4)
+    report(rig, receiver, 8_001, 1, 5)
+    assert not rig.pump.has_news()
+
+
+def test_over_use_is_news_once_until_the_path_is_read(rig: Rig) -> None:
+    sender, receiver = speaking(rig)
+    count = 60
+    for number in range(count):
+        say(sender, receiver, number)
+        time.sleep(0.006)  # groups of their own: 5 ms by draft-ietf-rmcat-gcc-02, section 5.2
+    rig.pump.has_news()
+    news = 0
+    for number in range(count):
+        # Each takes 30 ms more than the one before.
+        report(rig, receiver, number * 36_000, number, count + 1 + number)
+        news += rig.pump.has_news()
+    assert news == 1
+    rig.pump.path_reports(time.monotonic())
+    say(sender, receiver, count)
+    report(rig, receiver, count * 36_000, count, 2 * count + 2)
+    assert rig.pump.has_news()
