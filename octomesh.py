@@ -12,6 +12,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec, module_from_spec
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -347,10 +348,15 @@ def region(
     **options: Any,
 ) -> None:
     """Run one regional bridge, or several on one host."""
-    from region.settings import RegionSettings
-    from relay.logs import configure_logs
-
     several = workers != 1
+    with _sparing_memory():
+        from region.settings import RegionSettings
+        from relay.logs import configure_logs
+
+        if several:
+            import octomesh_workers
+        else:
+            from region.bridge import run
     settings = RegionSettings(
         token=_secret("OCTOMESH_REGION_TOKEN", "--token-file", token_file),
         relay_port=relay_port or (11_000 if several else 10_001),
@@ -358,17 +364,11 @@ def region(
         **options,
     )
     if several:
-        with _not_imported("rich", "pygments"):
-            import octomesh_workers
-
         count = octomesh_workers.usable_cores() if workers == _Workers.AUTO else workers
         workers_settings = octomesh_workers.WorkersSettings(count=count, region=settings)
         configure_logs(process="workers", region=settings.region)
         _serve(octomesh_workers.run, workers_settings)
     else:
-        with _not_imported("rich", "pygments"):
-            from region.bridge import run
-
         configure_logs(process="bridge", region=settings.region)
         _serve(run, settings)
 
@@ -426,14 +426,20 @@ def up(state_dir: Path, turn_secret_file: Path | None, turn_ttl: float, **option
 
 
 @contextmanager
-def _not_imported(*names: str) -> Iterator[None]:
-    """Hide modules that libraries import where they find them, and that would only cost memory.
+def _sparing_memory() -> Iterator[None]:
+    """Import without what libraries load where they find it, and a bridge has no use for.
 
-    structlog and httpx load rich for tracebacks and a command line: 4 MB of a bridge's 80.
+    structlog and httpx load rich for tracebacks and a command line, structlog greenlet too, and
+    aioice a DNS library for names that browsers give candidates: 8 MB of a bridge's 80.
     """
-    hidden = [name for name in names if name not in sys.modules]
     # Documented: an import of what is None here raises ModuleNotFoundError.
+    hidden = [name for name in ("rich", "pygments", "greenlet") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    # Its modules for STUN and candidates stand alone: the package without what it imports itself.
+    found = find_spec("aioice")
+    assert found is not None
+    found.loader = None
+    sys.modules["aioice"] = module_from_spec(found)
     try:
         yield
     finally:
