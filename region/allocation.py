@@ -48,6 +48,11 @@ class Rates(dict[Layer, int]):
         self.best_bps = max(self.values(), default=0)
         self._ladders: dict[tuple[int, int | None], Ladder] = {}
 
+    def shown_bps(self, height_px: int) -> int:
+        """The best of them that a place so high can use."""
+        ladder = self.ladder(height_px, None) if self else ()
+        return ladder[-1][1] if ladder else 0
+
     def ladder(self, height_px: int, held: Layer | None) -> Ladder:
         """All temporal layers of a spatial one, then the next; none that a better one undercuts.
 

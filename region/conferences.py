@@ -342,7 +342,8 @@ class Conferences:
         self._news = trio.Event()
 
     def _look(self, now: float) -> None:
-        if self._relief.update(self._pump.pressure_level(), now):
+        wanted_bps = sum(forwarder.wanted_bps for forwarder in self._forwarders.values())
+        if self._relief.update(self._pump.pressure_level(), wanted_bps, now):
             log.warning("overloaded" if self._relief.small else "overload-over")
             for forwarder in self._forwarders.values():
                 forwarder.relieve(self._relief.small, now)

@@ -104,6 +104,11 @@ class Forwarder:
         """Whether nobody here and nobody elsewhere needs it any more."""
         return not self._flows.viewers and self._known.nothing
 
+    @property
+    def wanted_bps(self) -> int:
+        """What would be sent to those here if pictures were as large as they are asked for."""
+        return sum(viewer.wanted_bps for viewer in self._flows.viewers.values())
+
     def focus_is_new(self) -> None:
         """It knows nothing of what the one before was told."""
         self.state = replace(self.state, generation=Generation(0))

@@ -1,6 +1,8 @@
-"""What a bridge does when more arrives than it can carry: small pictures, until it can again. Pure.
+"""What a bridge does when more is wanted than it carries: small pictures, until it can. Pure.
 
-The kernel leaves out layers at once (`kernel/pressure.pxd`); this has their senders stop.
+The kernel leaves out layers at once (`kernel/pressure.pxd`); this has their senders stop. They
+begin again when no more is wanted than was carried before; and now and then to see whether more
+can be carried after all, for a machine may have been busy with other things.
 """
 
 SMALL_FROM = 2
@@ -8,10 +10,17 @@ SMALL_FROM = 2
 SUSTAINED_S = 1.2
 """For so long there is pressure at every look. A moment of it (everybody's keyframes at once) the
 kernel gets over by itself: it eases by a step each half second."""
-LIFTED_AFTER_S = 2.0
-"""Without pressure; twice as long each time that it comes back soon."""
-MOST_S = 60.0
-SOON_S = 10.0
+CARRIED_S = 3.0
+"""What is wanted for so long without so much pressure can be carried."""
+SLACK = 1.25
+"""Times what was carried: what is wanted is told by measured rates, which waver."""
+CALM_S = 0.5
+"""Without pressure, before pictures are large again."""
+TRIED_AFTER_S = 10.0
+"""So long after the last pressure it is tried with more; twice as long after each vain try."""
+MOST_S = 120.0
+VAIN_S = 10.0
+"""A try was vain when there is too much pressure again so soon."""
 
 
 class Relief:
@@ -19,27 +28,63 @@ class Relief:
 
     def __init__(self) -> None:
         self.small = False
+        self._carried_bps = 0
+        self._rising_s: float | None = None
+        """Since when more than that has been wanted, and carried."""
+        self._rising_bps = 0
+        """The least of it."""
         self._pressed_s: float | None = None
         """Since when there was so much pressure at each look."""
-        self._until_s = 0.0
-        self._lasts_s = LIFTED_AFTER_S
-        self._lifted_s = float("-inf")
+        self._calm_s: float | None = None
+        """Since when there was none."""
+        self._tried_after_s = TRIED_AFTER_S
+        self._tried_s = float("-inf")
 
-    def update(self, pressure: int, now: float) -> bool:
-        """Take the most pressure since the last time; whether `small` has changed."""
+    def update(self, pressure: int, wanted_bps: int, now: float) -> bool:
+        """Whether `small` has changed.
+
+        `pressure` is the most since the last time, `wanted_bps` all that would be sent if
+        pictures were as large as they are asked for.
+        """
         was = self.small
+        if pressure:
+            self._calm_s = None
+        elif self._calm_s is None:
+            self._calm_s = now
         if pressure < SMALL_FROM:
             self._pressed_s = None
+        elif self._pressed_s is None:
+            self._pressed_s = now
+        if self.small:
+            self._lift(wanted_bps, now)
         else:
-            self._pressed_s = now if self._pressed_s is None else self._pressed_s
-        if self._pressed_s is not None and now - self._pressed_s >= SUSTAINED_S:
-            if not self.small:
-                soon = now - self._lifted_s < SOON_S
-                self._lasts_s = min(MOST_S, 2 * self._lasts_s) if soon else LIFTED_AFTER_S
-            self.small = True
-        if pressure:
-            self._until_s = now + self._lasts_s
-        elif self.small and now >= self._until_s:
-            self.small = False
-            self._lifted_s = now
+            self._learn(pressure, wanted_bps, now)
+            if self._pressed_s is not None and now - self._pressed_s >= SUSTAINED_S:
+                self.small = True
+                vain = now - self._tried_s < VAIN_S
+                self._tried_after_s = (
+                    min(MOST_S, 2 * self._tried_after_s) if vain else TRIED_AFTER_S
+                )
         return self.small is not was
+
+    def _lift(self, wanted_bps: int, now: float) -> None:
+        if self._calm_s is None:
+            return
+        calm_s = now - self._calm_s
+        if calm_s >= CALM_S and wanted_bps <= SLACK * self._carried_bps:
+            self.small = False
+        elif calm_s >= self._tried_after_s:
+            self.small = False
+            self._tried_s = now
+
+    def _learn(self, pressure: int, wanted_bps: int, now: float) -> None:
+        """What can be carried, as it is carried."""
+        if pressure >= SMALL_FROM or wanted_bps <= self._carried_bps:
+            self._rising_s = None
+            return
+        if self._rising_s is None:
+            self._rising_s, self._rising_bps = now, wanted_bps
+        self._rising_bps = min(self._rising_bps, wanted_bps)
+        if now - self._rising_s >= CARRIED_S:
+            self._carried_bps = self._rising_bps
+            self._rising_s = None

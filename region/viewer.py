@@ -47,6 +47,9 @@ class Viewer:
         self.participant = participant
         self.downlink = Downlink(reports=any(slot.numbered for slot in participant.slots))
         self._pump = pump
+        self.wanted_bps = 0
+        """What its pictures would cost at the sizes at which they are shown, as far as its path
+        carries that; as of the last `share_out`."""
         self._heard: Mapping[Slot, SourceId] = {}
         self._shown: Mapping[Slot, SourceId] = {}
         self._pictures: tuple[Picture, ...] = ()
@@ -100,7 +103,12 @@ class Viewer:
             if picture.source in feeds
         ]
         before = self._layers
-        self._layers = allocate(self.downlink.budget_bps(audio_bps, now), requests)
+        budget_bps = self.downlink.budget_bps(audio_bps, now)
+        self._layers = allocate(budget_bps, requests)
+        full_bps = (
+            feeds[each.source].rates_bps(codec).shown_bps(each.height_px) for each in requests
+        )
+        self.wanted_bps = min(budget_bps, sum(full_bps))
         best_bps = sum(each.rates_bps.best_bps for each in requests)
         self.downlink.on_wanted(audio_bps + int(WORTH_A_KEYFRAME * best_bps))
         return self._layers != before

@@ -1,7 +1,8 @@
 """How far the pump is behind what arrives, and what it leaves out to catch up. Knows no table.
 
-Sound and everything that is no media are never left out; of pictures the upper temporal layers are
-first, then whole encodings that have a lower one beside them, then all.
+Behind is who has a queue that is long for the socket, or long to work off. Sound and everything that
+is no media are never left out; of pictures the upper temporal layers are first,
+then whole encodings that have a lower one beside them, then all.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -15,25 +16,48 @@ cdef enum:
     PRESSURE_VIDEO = 4  # and all other pictures
     ALL_TEMPORAL = 0xFF
 
+    # From which share of the room, in sixteenths, and from which delay on.
+    ROOM_SOME = 2
+    ROOM_HIGH = 4
+    ROOM_UPPER = 8
+    ROOM_VIDEO = 12
+    DELAY_SOME_NS = 50_000_000
+    DELAY_HIGH_NS = 100_000_000
+    DELAY_UPPER_NS = 200_000_000
+    DELAY_VIDEO_NS = 400_000_000
+    DATAGRAM_BYTES = 768  # that Linux counts for a datagram beyond its own bytes, about
+
 cdef struct Pressure:
     int level
     int most  # since Python looked
     int64_t eased_ns  # when it was last raised or lowered, or had reason to stay
+    int64_t full_ns  # when the last batch was taken, if that was a full one; else 0
+    double ns_a_byte  # what it takes to work off what is in the queue, as that is counted
 
 
 cdef inline void pressure_note(
-    Pressure *pressure, uint32_t waiting_bytes, uint32_t room_bytes, int64_t now_ns
+    Pressure *pressure, int taken, int64_t taken_bytes, bint full, uint32_t waiting_bytes,
+    uint32_t room_bytes, int64_t now_ns,
 ) noexcept nogil:
-    """How much of the socket's room is taken by what waits there."""
+    """A batch has been taken at `now_ns`, of the whole queue unless it was a `full` one.
+
+    `waiting_bytes` are in the socket now, which has room for `room_bytes`.
+    """
     cdef int level = PRESSURE_NONE
     cdef uint32_t sixteenth = room_bytes // 16
-    if waiting_bytes >= 12 * sixteenth:
+    cdef double delay_ns, ns_a_byte
+    if full and pressure.full_ns:
+        ns_a_byte = <double>(now_ns - pressure.full_ns) / (taken_bytes + DATAGRAM_BYTES * taken)
+        pressure.ns_a_byte += (ns_a_byte - pressure.ns_a_byte) / 8
+    pressure.full_ns = now_ns if full else 0
+    delay_ns = waiting_bytes * pressure.ns_a_byte
+    if waiting_bytes >= ROOM_VIDEO * sixteenth or delay_ns >= DELAY_VIDEO_NS:
         level = PRESSURE_VIDEO
-    elif waiting_bytes >= 8 * sixteenth:
+    elif waiting_bytes >= ROOM_UPPER * sixteenth or delay_ns >= DELAY_UPPER_NS:
         level = PRESSURE_UPPER
-    elif waiting_bytes >= 4 * sixteenth:
+    elif waiting_bytes >= ROOM_HIGH * sixteenth or delay_ns >= DELAY_HIGH_NS:
         level = PRESSURE_HIGH
-    elif waiting_bytes >= 2 * sixteenth:
+    elif waiting_bytes >= ROOM_SOME * sixteenth or delay_ns >= DELAY_SOME_NS:
         level = PRESSURE_SOME
     if level >= pressure.level:
         pressure.level = level

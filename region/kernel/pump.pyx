@@ -258,7 +258,7 @@ cdef class Pump(Prober):
     cdef int _receive_batch(self) noexcept nogil:
         """How many datagrams it dealt with, or a negative errno."""
         cdef int i, received
-        cdef int64_t now_ns
+        cdef int64_t now_ns, arrived_bytes = 0
         cdef uint32_t waiting, room
         for i in range(BATCH_IN):
             self.in_message[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
@@ -275,6 +275,7 @@ cdef class Pump(Prober):
         now_ns = monotonic_ns()
         fair_acquire(&self.lock)
         for i in range(received):
+            arrived_bytes += self.in_message[i].msg_len
             self._receive(i, now_ns)
             if fair_wanted(&self.lock):
                 self._hand_on()
@@ -291,7 +292,9 @@ cdef class Pump(Prober):
             self._report_arrivals(now_ns)
         if received == BATCH_IN or self.pressure.level:
             receive_queue(self.fd, &waiting, &room)
-            pressure_note(&self.pressure, waiting, room, now_ns)
+            pressure_note(
+                &self.pressure, received, arrived_bytes, received == BATCH_IN, waiting, room, now_ns
+            )
         fair_release(&self.lock)
         return received
 
