@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+import trio
+
 from benchmarks.cases.audience import PAYLOAD_BYTES, Audience, Dose, dosed, seated
 from benchmarks.cases.result import LOSSLESS, Case, Line, Outcome, Say, Setting, Target
 from benchmarks.cases.stage import loaded, started
@@ -28,6 +30,8 @@ BEGIN, STEP, MAX_STEPS = 0.6, 1.3, 12
 HALVINGS = 3
 """Between the last rate that was carried and the first that was not."""
 SEARCH_S = 2.0
+EASE_S = 2.5
+"""What has been too much goes on for a while: a bridge leaves out layers until it is at ease."""
 
 
 def plainly(per_s: float) -> Script:
@@ -113,6 +117,7 @@ async def _raise(
             steps.append(await tried(per_s))
             if steps[-1].lost < LOSSLESS:
                 return True
+            await trio.sleep(EASE_S)
         return False
 
     good, bad = 0.0, BEGIN * 1e6 / first.span.us_per_packet

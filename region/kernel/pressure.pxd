@@ -8,7 +8,10 @@ then whole encodings that have a lower one beside them, then all.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 cdef enum:
-    EASE_NS = 500_000_000  # without any hurry, until one thing less is left out
+    # Without any hurry, until one thing less is left out: it should not come and go, and whole
+    # pictures should not be away for longer than they must.
+    EASE_NS = 500_000_000
+    EASE_PICTURES_NS = 100_000_000
     PRESSURE_NONE = 0
     PRESSURE_SOME = 1  # the top temporal layer is left out
     PRESSURE_HIGH = 2  # all but the lowest temporal layer
@@ -63,9 +66,16 @@ cdef inline void pressure_note(
         pressure.level = level
         pressure.eased_ns = now_ns
         pressure.most = max(pressure.most, level)
-    elif now_ns - pressure.eased_ns >= EASE_NS:
+    elif now_ns - pressure.eased_ns >= (
+        EASE_PICTURES_NS if pressure.level >= PRESSURE_UPPER else EASE_NS
+    ):
         pressure.level -= 1
         pressure.eased_ns = now_ns
+
+
+cdef inline void pressure_idle(Pressure *pressure) noexcept nogil:
+    """A batch took all that there was, and nothing is left out: what follows is no part of it."""
+    pressure.full_ns = 0
 
 
 cdef inline uint8_t pressure_temporal(const Pressure *pressure) noexcept nogil:

@@ -25,7 +25,7 @@ from region.kernel.history cimport history_keep
 from region.kernel.path cimport path_feedback, path_presses
 from region.kernel.picture cimport *
 from region.kernel.prober cimport Prober
-from region.kernel.pressure cimport pressure_leaves_out, pressure_note
+from region.kernel.pressure cimport pressure_idle, pressure_leaves_out, pressure_note
 from region.kernel.red cimport red_primary
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
@@ -271,6 +271,7 @@ cdef class Pump(Prober):
             received == 0 and self.gappy_count == 0 and self.reporting_count == 0
             and self.probing_count == 0 and self.pressure.level == 0
         ):
+            pressure_idle(&self.pressure)
             return 0
         now_ns = monotonic_ns()
         fair_acquire(&self.lock)
@@ -295,6 +296,8 @@ cdef class Pump(Prober):
             pressure_note(
                 &self.pressure, received, arrived_bytes, received == BATCH_IN, waiting, room, now_ns
             )
+        else:
+            pressure_idle(&self.pressure)
         fair_release(&self.lock)
         return received
 
