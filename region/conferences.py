@@ -55,12 +55,9 @@ LOOK_S = 0.2
 """How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
 keyframes asked for; the pump wakes us for what should not wait so long."""
 CALM_LOOK_S = 0.5
-"""The same while nobody speaks, no path is followed, and nothing has changed for LIVELY_S."""
-LIVELY_S = 1.0
+"""The same of conferences in which nobody speaks, no path is followed and nothing changes."""
 HURRIED_LOOK_S = 0.1
 """The soonest after a look when there is news."""
-LISTEN_S = 0.15
-"""The soonest after counters were read that they are read again: there are many."""
 REPORT_S = 1.0
 UNSEATED_S = 10.0
 """A transport that the focus seats nowhere for so long is a leftover."""
@@ -94,8 +91,7 @@ class Conferences:
         self._sides: dict[BridgeId, TrunkSide] = {}
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
         self._relief = Relief()
-        self._lively_until_s = 0.0
-        self._listened_s = float("-inf")
+        self._looked_everywhere_s = float("-inf")
         self._news = trio.Event()
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
@@ -121,8 +117,8 @@ class Conferences:
                 self._nursery = nursery
                 nursery.start_soon(self._report_each_second)
                 while True:
-                    await self._until_the_next_look()
-                    self._look(monotonic())
+                    news = await self._until_the_next_look()
+                    self._look(monotonic(), news=news)
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
@@ -326,22 +322,22 @@ class Conferences:
 
     # Time
 
-    def _be_lively(self) -> None:
-        self._lively_until_s = trio.current_time() + LIVELY_S
-
     def _hurry(self) -> None:
         self._news.set()
 
-    async def _until_the_next_look(self) -> None:
-        """At the next beat, or sooner when there is news."""
-        now = trio.current_time()
-        period_s = LOOK_S if now < self._lively_until_s else CALM_LOOK_S
-        with trio.move_on_at(next_beat_s(period_s)):
-            await self._news.wait()
-            await trio.sleep_until(now + HURRIED_LOOK_S)
+    async def _until_the_next_look(self) -> bool:
+        """At the next beat, or sooner when there is news; whether there is."""
+        now = monotonic()
+        lively = any(forwarder.is_lively(now) for forwarder in self._forwarders.values())
         self._news = trio.Event()
+        hurried_s = trio.current_time() + HURRIED_LOOK_S
+        with trio.move_on_at(next_beat_s(LOOK_S if lively else CALM_LOOK_S)):
+            await self._news.wait()
+            await trio.sleep_until(hurried_s)
+        return self._news.is_set()
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float, *, news: bool) -> None:
+        """At what is lively; now and then, and when there is news of any, at all."""
         wanted_bps = sum(forwarder.wanted_bps for forwarder in self._forwarders.values())
         if self._relief.update(self._pump.pressure_level(), wanted_bps, now):
             log.warning("overloaded" if self._relief.small else "overload-over")
@@ -350,15 +346,12 @@ class Conferences:
         self._demux.dispatch()
         reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
-        moving = bool(reports or awaiting)
-        if now - self._listened_s >= LISTEN_S:
-            self._listened_s = now
-            for forwarder in self._forwarders.values():
-                moving |= forwarder.listen(now)
+        everywhere = news or now - self._looked_everywhere_s >= CALM_LOOK_S - LOOK_S / 2
+        if everywhere:
+            self._looked_everywhere_s = now
         for forwarder in self._forwarders.values():
-            forwarder.look(now, reports, awaiting)
-        if moving:
-            self._be_lively()
+            if everywhere or forwarder.is_lively(now):
+                forwarder.look(now, reports, awaiting)
 
     async def _report_each_second(self) -> None:
         while True:
@@ -410,7 +403,6 @@ class Conferences:
 
     def _replan(self, forwarder: Forwarder) -> None:
         forwarder.replan(monotonic())
-        self._be_lively()
 
     def _replan_all(self) -> None:
         for forwarder in self._forwarders.values():

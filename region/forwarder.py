@@ -39,6 +39,10 @@ from relay.trunk_messages import RelayedEncoding, RelayedSource, Wanted
 SPOKE_WITHIN_S = 0.5
 """A microphone without packets for longer is silent."""
 SILENCE_DBOV = 127
+LISTEN_S = 0.15
+"""The soonest after counters were read that they are read again: there are many."""
+LIVELY_S = 1.0
+"""After something has changed more may, and soon."""
 DEMAND_S = 0.5
 """What is demanded is looked at anew at least so often: keyframes come, and holds run out."""
 
@@ -79,7 +83,7 @@ class Forwarder:
         """Whose feeds are others, or have other encodings, than when slots were told of them."""
         self._codec = self._known.state.codec
         """For which pictures were shared out."""
-        self._demanded_s = float("-inf")
+        self._demanded_s = self._listened_s = self._lively_until_s = float("-inf")
         self._told: set[BridgeId] = set()
         self._wishes = Wishes()
         self._small = small
@@ -108,6 +112,10 @@ class Forwarder:
     def wanted_bps(self) -> int:
         """What would be sent to those here if pictures were as large as they are asked for."""
         return sum(viewer.wanted_bps for viewer in self._flows.viewers.values())
+
+    def is_lively(self, now: float) -> bool:
+        """Whether somebody speaks, a path is followed or anything has changed of late."""
+        return now < self._lively_until_s
 
     def focus_is_new(self) -> None:
         """It knows nothing of what the one before was told."""
@@ -179,6 +187,7 @@ class Forwarder:
     def replan(self, now: float) -> None:
         """Make everything agree with what is known now."""
         self._outdated = False
+        self._lively_until_s = now + LIVELY_S
         knowledge = self._known.knowledge(self.participants, self._sides.keys(), self._floor)
         self._knowledge = knowledge
         self._plan = plan(knowledge, self._plan)
@@ -355,11 +364,34 @@ class Forwarder:
             self._carry_pictures(viewers)
             self._bring_about(now)
 
-    def listen(self, now: float) -> bool:
-        """Read the counters of all feeds, a few times a second; whether anything moves there.
+    def look(self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]) -> None:
+        """See what arrives and follow what paths carry; a few times a second while it is lively.
 
-        What comes of it happens with the next `look`.
+        `reports` and `awaiting` are the pump's, by transport, and of egresses that wait for a
+        keyframe.
         """
+        if now - self._listened_s >= LISTEN_S:
+            self._listened_s = now
+            self._listen(now)
+        for viewer in self._flows.viewers.values():
+            transport = viewer.participant.transport
+            report = reports.get(transport)
+            if report is not None:
+                self._lively_until_s = now + LIVELY_S
+                viewer.downlink.on_report(report, now)
+                probe = viewer.downlink.next_probe(now)
+                if probe is not None:
+                    self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
+        if self._outdated:
+            self.replan(now)
+        self._follow_paths(now)
+        if now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
+            self._bring_about(now)
+        else:
+            self.rtcp.ask_awaited(awaiting, now)
+
+    def _listen(self, now: float) -> None:
+        """Read the counters of all feeds, and find what has changed."""
         levels: dict[SourceId, int] = {}
         for source, feed in self._flows.feeds.items():
             stats = [self._pump.stream_stats(stream) for stream in feed.streams]
@@ -373,29 +405,8 @@ class Forwarder:
         if self._floor.hear(levels, self._known.audio_slots(), now):
             self._outdated = True
         self._tell_dominant()
-        return bool(self._altered) or any(level < SILENCE_DBOV for level in levels.values())
-
-    def look(self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]) -> None:
-        """Follow what paths carry, and see to what has changed since the last time.
-
-        `reports` and `awaiting` are the pump's, by transport, and of egresses that wait for a
-        keyframe.
-        """
-        for viewer in self._flows.viewers.values():
-            transport = viewer.participant.transport
-            report = reports.get(transport)
-            if report is not None:
-                viewer.downlink.on_report(report, now)
-                probe = viewer.downlink.next_probe(now)
-                if probe is not None:
-                    self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
-        if self._outdated:
-            self.replan(now)
-        self._follow_paths(now)
-        if now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
-            self._bring_about(now)
-        else:
-            self.rtcp.ask_awaited(awaiting, now)
+        if self._altered or any(level < SILENCE_DBOV for level in levels.values()):
+            self._lively_until_s = now + LIVELY_S
 
     def _follow_paths(self, now: float) -> None:
         """Share out anew what has become more or less, where feeds or paths have changed."""
