@@ -112,7 +112,11 @@ def _line(title: str, smaller: Point, largest: Point) -> Line:
         smaller.costs_us(),
         TARGET,
         valid=lost < LOSSLESS and smaller.stands_out and largest.stands_out,
-        note=("" if smaller.stands_out else f"at {smaller.size:,} too little to be told; ")
+        note="".join(
+            f"at {each.size:,} too little to be told from the people; "
+            for each in (smaller, largest)
+            if not each.stands_out
+        )
         + f"people at rest {rests[0]:.1%} → {rests[1]:.1%} of the core"
         + (f"; {lost:.2%} lost" if lost >= LOSSLESS else ""),
     )
