@@ -62,7 +62,7 @@ help:
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz    a million executions of each parser and of the kernel; FUZZ_RUNS="
 	@echo "             FUZZ_SECONDS= at most of each; fuzz-short is the part that make test runs"
-	@echo "make bench   what a bridge must reach, beside a bare loop and Janus: 25 minutes of a quiet"
+	@echo "make bench   what a bridge must reach, beside a bare loop and Janus: 45 minutes of a quiet"
 	@echo "             machine; BENCH=\"cost meeting …\" as python -m benchmarks.bench --help has it"
 	@echo "make bench-report  tables and plots of benchmarks/RESULTS.md from what make bench found"
 	@echo "make soak    people use a mesh for half an hour: nothing may grow or get lost;"
