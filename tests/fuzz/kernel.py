@@ -20,7 +20,9 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi
 
 from region.kernel import NO_STREAM, Pump, pack_address, reference
+from region.rtcp import ReceiverReport, SenderReport, parse_compound_untrusted
 from relay.errors import LocalProtocolError, MalformedError
+from relay.ids import Ssrc
 from relay.payload import HeaderExtension, PayloadType
 from tests.fuzz.framed import ADDRESS, FramedClient, framed
 from tests.fuzz.script import Op, records
@@ -91,6 +93,7 @@ _SLOTS = ((0x61, True, False), (0x62, False, False), (0x43, True, True), (0x44, 
 """Of the egresses of each receiver: SSRC, video, trunk."""
 _FIRST_SLOT = 0x60
 """From here on they are clients' slots, whose packets name their source, below are legs."""
+_SRTCP_INDEX_BYTES = 4
 _LEFT = {ssrc + more for ssrc, _, _ in _SLOTS for more in (0, _RTX)}
 _NUMBERS = {number.value: number for number in PayloadType}
 _IDS = {
@@ -421,9 +424,20 @@ class Harness:
         if self._crossed:  # then they may be others'
             return
         for data in arrived:
+            if 192 <= data[1] < 224:  # RFC 5761 §4
+                _check_report(data)
+                continue
             packet = reference.parse_untrusted(data)
             assert packet.ssrc in _LEFT, data.hex()
             assert data[0] & 15 == (packet.ssrc >= _FIRST_SLOT), data.hex()
+
+
+def _check_report(data: bytes) -> None:
+    """A sender's report, passed on, is in the terms of a stream that the receiver was given."""
+    ours, theirs = parse_compound_untrusted(data[:-_SRTCP_INDEX_BYTES])
+    assert ours == ReceiverReport(ssrc=Ssrc(1)), data.hex()
+    assert isinstance(theirs, SenderReport), data.hex()
+    assert theirs.ssrc in {ssrc for ssrc, _, _ in _SLOTS}, data.hex()
 
 
 def _emptied(bound: socket.socket) -> list[bytes]:
