@@ -91,7 +91,9 @@ async def soak(terms: Terms, directory: Path, display: Display) -> Outcome:
     settings = free_settings(directory)
     async with trio.open_nursery() as mesh:
         await mesh.start(octomesh_up.run, settings)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        # A connection that is kept may be closed at the moment when it is used again.
+        no_reuse = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(trust_env=False, limits=no_reuse) as client:
             it = _Soak(terms, settings, Observer(settings, client), display)
             await it.run()
         mesh.cancel_scope.cancel()
