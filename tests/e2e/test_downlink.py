@@ -214,6 +214,7 @@ def concealed(guest: Guest, since: dict[str, dict[str, Any]]) -> dict[str, float
     }
 
 
+@pytest.mark.demanding
 def test_a_picture_follows_its_receivers_link_within_5_s_and_nobody_else_notices(
     meeting: Meeting,
 ) -> None:
