@@ -16,10 +16,12 @@ from octomesh_up import UpSettings, mesh_gap, wanted_ports
 from relay.errors import SettingsError
 from relay.ids import Region
 from relay.ports import check_free
+from tests.patience import patient_s
 from tests.running import POLL_S, Running, open_program
 from web.certificate import CERTIFICATE_FILE
 
 REGIONS = (Region("sao-paulo"), Region("frankfurt"), Region("singapore"))
+READY_WITHIN_S = 5.0
 
 
 def settings_on_free_ports(directory: Path) -> UpSettings:
@@ -96,7 +98,7 @@ async def starter(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Starte
 
 async def test_up_gets_ready_heals_and_stops_without_a_trace(starter: Starter) -> None:
     settings = starter.settings
-    with trio.fail_after(90):
+    with trio.fail_after(patient_s(90)):
         up = await starter.start()
         await up.until_says("Ctrl-C stops it")
         for url in (
@@ -127,7 +129,7 @@ async def test_up_gets_ready_heals_and_stops_without_a_trace(starter: Starter) -
 
 
 async def test_a_focus_that_is_killed_comes_back_and_no_bridge_minds(starter: Starter) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(patient_s(90)):
         up = await starter.start()
         await up.until_says("Ctrl-C stops it")
         victim = await up.child("focus")
@@ -143,7 +145,7 @@ async def test_a_focus_that_is_killed_comes_back_and_no_bridge_minds(starter: St
 async def test_nothing_outlives_an_up_that_is_killed_and_the_next_is_ready_in_5_s(
     starter: Starter,
 ) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(patient_s(90)):
         first = await starter.start()
         await first.until_says("Ctrl-C stops it")
         family = first.children()
@@ -157,7 +159,9 @@ async def test_nothing_outlives_an_up_that_is_killed_and_the_next_is_ready_in_5_
         started_at_s = trio.current_time()
         second = await starter.start()
         await second.until_says("Ctrl-C stops it")
-        assert trio.current_time() - started_at_s < 5
+        ready_s = trio.current_time() - started_at_s
+        print(f"ready after {ready_s:.1f} s")
+        assert ready_s < patient_s(READY_WITHIN_S)
         second.process.send_signal(signal.SIGINT)
         assert await second.ended(within_s=10) == 0
         second.assert_nothing_is_left()
@@ -167,7 +171,7 @@ async def test_nothing_outlives_an_up_that_is_killed_and_the_next_is_ready_in_5_
 async def test_one_that_dies_at_the_start_is_one_line_and_ends_all(
     starter: Starter, name: str
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(patient_s(60)):
         up = await starter.start()
         (await up.child(name)).kill()
         assert await up.ended(within_s=30) == 1
@@ -179,7 +183,7 @@ async def test_one_that_dies_at_the_start_is_one_line_and_ends_all(
 
 
 async def test_interrupting_it_while_it_starts_stops_it_cleanly(starter: Starter) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(patient_s(60)):
         up = await starter.start()
         await up.child("--region=singapore")
         up.process.send_signal(signal.SIGINT)
@@ -188,7 +192,7 @@ async def test_interrupting_it_while_it_starts_stops_it_cleanly(starter: Starter
 
 
 async def test_a_second_up_on_the_same_state_is_refused(starter: Starter) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(patient_s(60)):
         first = await starter.start()
         await first.child("focus")
         starter.settings = settings_on_free_ports(starter.settings.state_dir.parent)

@@ -91,9 +91,10 @@ async def soak(terms: Terms, directory: Path, display: Display) -> Outcome:
     settings = free_settings(directory)
     async with trio.open_nursery() as mesh:
         await mesh.start(octomesh_up.run, settings)
-        # A connection that is kept may be closed at the moment when it is used again.
-        no_reuse = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(trust_env=False, limits=no_reuse) as client:
+        # A connection that is kept may be closed at the moment when it is used again; and one that
+        # only the client ends stays open at the server until it finds nobody asking there.
+        once = {"Connection": "close"}
+        async with httpx.AsyncClient(trust_env=False, headers=once) as client:
             it = _Soak(terms, settings, Observer(settings, client), display)
             await it.run()
         mesh.cancel_scope.cancel()

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 from tests.e2e.guest import Guest, closed, open_guest
 from tests.e2e.mesh import FRANKFURT, Mesh, running
 from tests.network.coturn import Coturn, coturn_running
 from tests.network.namespaces import Host, Internet, NotAllowedError, internet
+from tests.patience import patient_ms
 
 FLAGS = [
     "--no-sandbox",
@@ -28,6 +29,8 @@ FLAGS = [
 AGREES = "--use-fake-ui-for-media-stream"
 """To whatever a page asks for; a screen is then a fake one, too, and it never stands still."""
 SHARES = "--auto-select-tab-capture-source-by-title"
+SHOWN_WITHIN_S = 5.0
+"""What a test expects to see on a page without saying when."""
 HERE = ["--allow-loopback-in-peer-connection"]
 """Where the mesh is on the same machine."""
 
@@ -74,6 +77,7 @@ class Launch(Protocol):
 
 @pytest.fixture(scope="package")
 def launch(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    expect.set_options(timeout=patient_ms(SHOWN_WITHIN_S))
     program = find_chromium()
     directory = tmp_path_factory.mktemp("browsers")
 

@@ -19,10 +19,11 @@ from tests.e2e.mesh import Mesh
 from tests.interop.mesh import LOOPBACK, Signalling, until_true
 from tests.interop.stack import Looks, Loop, Stack, asyncio_loop, through
 from tests.interop.standing import standing
+from tests.patience import patient_s
 
 T = TypeVar("T")
 
-CONNECTS_WITHIN_S = 20.0
+CONNECTS_WITHIN_S = patient_s(20.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

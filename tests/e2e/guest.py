@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page, WebSocket
 
 from tests.e2e.mesh import Mesh, eventually
+from tests.patience import patient_ms
 
 MEETS_WITHIN_S = 10.0
 FRAMES_SEEN = 50
@@ -123,7 +124,7 @@ class Guest:
         self.context = context
         context.add_init_script(SPY + FIGURES)
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(MEETS_WITHIN_S * 1000)
+        self.page.set_default_timeout(patient_ms(MEETS_WITHIN_S))
         self.said: list[str] = []
         self.heard: list[str] = []
         self.errors: list[str] = []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from relay.errors import SettingsError
 from relay.ids import Region
 from relay.ports import check_free
 from tests.network.namespaces import Host
+from tests.patience import patient_s
 from web.certificate import CERTIFICATE_FILE
 
 T = TypeVar("T")
@@ -32,11 +33,13 @@ SAO_PAULO, FRANKFURT, SINGAPORE = REGIONS = (
 PROGRAM = Path(sys.executable).with_name("octomesh")
 START_S = 60.0
 STOP_S = 15.0
+ANSWERS_S = 5.0
 POLL_S = 0.1
 
 
 def eventually(look: Callable[[], T], holds: Callable[[T], object] = bool, *, within_s: float) -> T:
-    """Looks again and again until what it sees holds, and gives that; fails at the deadline."""
+    """Looks again and again until what it sees holds, and gives that; fails when patience ends."""
+    within_s = patient_s(within_s)
     deadline_s = time.monotonic() + within_s
     while True:
         seen = look()
@@ -94,7 +97,7 @@ class Mesh:
         )
         assert self._process.poll() is None, self._said.read_text()
         tls = ssl.create_default_context(cafile=str(self.certificate))
-        self._client = httpx.Client(verify=tls, trust_env=False, timeout=5.0)
+        self._client = httpx.Client(verify=tls, trust_env=False, timeout=patient_s(ANSWERS_S))
 
     def stop(self) -> None:
         """Ends all of it; it must go when it is told to, and leave nothing behind."""
@@ -102,7 +105,7 @@ class Mesh:
             self._client.close()
         family = [self._process, *self._process.children(recursive=True)]
         self._process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=STOP_S)
+        _, alive = psutil.wait_procs(family, timeout=patient_s(STOP_S))
         for process in alive:
             process.kill()
         assert not alive, self._said.read_text()
@@ -167,13 +170,14 @@ class Mesh:
 
     @contextmanager
     def frozen(self, process: str) -> Iterator[None]:
-        """`focus` or a region's bridge does nothing meanwhile."""
+        """`focus` or a region's bridge does nothing meanwhile; after some time `up` ends it."""
         victim = self._child(process)
         victim.suspend()
         try:
             yield
         finally:
-            victim.resume()
+            with suppress(psutil.NoSuchProcess):
+                victim.resume()
 
     def _there(self) -> AbstractContextManager[None]:
         return nullcontext() if self.host is None else self.host.entered()

@@ -12,10 +12,12 @@ from playwright.sync_api import Browser, expect
 from focus.service import LINGER_S
 from tests.e2e.guest import FRAMES_SEEN, MEETS_WITHIN_S, Guest, meet, open_guest, strangers
 from tests.e2e.mesh import FRANKFURT, REGIONS, SAO_PAULO, SINGAPORE, Mesh, eventually
+from tests.patience import patient_ms, patient_s
 
 ROOM = "three-continents"
 GONE_WITHIN_S = 5.0
 SOON_S = 5.0
+STILL_S = 1.0
 """Enough for what takes one heartbeat and its way to `/api/mesh`."""
 A_FEW = 10
 """Frames, where it does not matter how many."""
@@ -54,7 +56,7 @@ def test_three_on_three_regions_see_and_hear_each_other_within_10_s_of_the_last_
     three: Three,
 ) -> None:
     print(f"met after {three.met_after_s:.1f} s")
-    assert three.met_after_s < MEETS_WITHIN_S
+    assert three.met_after_s < patient_s(MEETS_WITHIN_S)
     assert [guest.region for guest in three.all] == list(REGIONS)
     for guest in three.all:
         assert guest.tiles() == {"Ana", "Ben", "Chi"}
@@ -116,21 +118,21 @@ def test_a_late_fourth_sees_everybody_and_is_seen_and_their_tile_goes_when_they_
     joined_at_s = dan.enter(mesh, ROOM, FRANKFURT)
     met_after_s = meet([*three.all, dan]) - joined_at_s
     print(f"a fourth met all after {met_after_s:.1f} s")
-    assert met_after_s < MEETS_WITHIN_S
+    assert met_after_s < patient_s(MEETS_WITHIN_S)
     assert dan.tiles() == {"Ana", "Ben", "Chi", "Dan"}
 
     dan.page.locator("#meeting [data-action=leave]").click()
     left_at_s = time.monotonic()
     for guest in three.all:
-        expect(guest.tile("Dan")).to_have_count(0, timeout=GONE_WITHIN_S * 1000)
+        expect(guest.tile("Dan")).to_have_count(0, timeout=patient_ms(GONE_WITHIN_S))
     print(f"left after {time.monotonic() - left_at_s:.2f} s")
-    assert time.monotonic() - left_at_s < GONE_WITHIN_S
+    assert time.monotonic() - left_at_s < patient_s(GONE_WITHIN_S)
     expect(dan.page.locator("#left-title")).to_have_text("You left the meeting")
     dan.page.locator("#rejoin").click()
     meet([*three.all, dan], frames=A_FEW, within_s=MEETS_WITHIN_S)
     dan.close()
     for guest in three.all:
-        expect(guest.tile("Dan")).to_have_count(0, timeout=GONE_WITHIN_S * 1000)
+        expect(guest.tile("Dan")).to_have_count(0, timeout=patient_ms(GONE_WITHIN_S))
 
 
 def test_the_tile_of_a_killed_browser_goes_within_5_s(
@@ -142,16 +144,16 @@ def test_the_tile_of_a_killed_browser_goes_within_5_s(
     other = launch()
     eve = invite("Eve", browser=other)
     eve.enter(mesh, ROOM, SINGAPORE)
-    expect(three.ana.tile("Eve", video="on")).to_have_count(1, timeout=MEETS_WITHIN_S * 1000)
+    expect(three.ana.tile("Eve", video="on")).to_have_count(1, timeout=patient_ms(MEETS_WITHIN_S))
     processes = other.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     (pid,) = (each["id"] for each in processes if each["type"] == "browser")
     psutil.Process(pid).kill()
     killed_at_s = time.monotonic()
     for guest in three.all:
-        expect(guest.tile("Eve")).to_have_count(0, timeout=GONE_WITHIN_S * 1000)
+        expect(guest.tile("Eve")).to_have_count(0, timeout=patient_ms(GONE_WITHIN_S))
     gone_after_s = time.monotonic() - killed_at_s
     print(f"gone after {gone_after_s:.2f} s")
-    assert gone_after_s < GONE_WITHIN_S
+    assert gone_after_s < patient_s(GONE_WITHIN_S)
     assert three.ana.tiles() == {"Ana", "Ben", "Chi"}
 
 
@@ -160,9 +162,9 @@ def test_a_tab_that_is_closed_leaves_at_once(
 ) -> None:
     fay = invite("Fay")
     fay.enter(mesh, ROOM, SINGAPORE)
-    expect(three.ana.tile("Fay")).to_have_count(1, timeout=MEETS_WITHIN_S * 1000)
+    expect(three.ana.tile("Fay")).to_have_count(1, timeout=patient_ms(MEETS_WITHIN_S))
     fay.page.close(run_before_unload=True)
-    expect(three.ana.tile("Fay")).to_have_count(0, timeout=LINGER_S * 1000 / 2)
+    expect(three.ana.tile("Fay")).to_have_count(0, timeout=patient_ms(LINGER_S / 2))
 
 
 def test_a_broken_signalling_connection_comes_back_and_nobody_notices(three: Three) -> None:
@@ -176,7 +178,9 @@ def test_a_broken_signalling_connection_comes_back_and_nobody_notices(three: Thr
     for guest in others:
         guest.keep_looking_for(".tile[data-name=Ben]")
         guest.watch()
-    eventually(lambda: max(it.longest_gap_s("Ben") for it in others), lambda s: s < 1, within_s=5)
+    eventually(
+        lambda: max(it.longest_gap_s("Ben") for it in others), lambda s: s < STILL_S, within_s=5
+    )
     ben.page.evaluate("spy.sockets.at(-1).close()")
     eventually(
         lambda: (ben.page.evaluate("spy.sockets.length"), stay()),
@@ -187,7 +191,7 @@ def test_a_broken_signalling_connection_comes_back_and_nobody_notices(three: Thr
     for guest in others:
         expect(guest.tile("Ben", microphone="off")).to_have_count(1)
         assert guest.looked_and_missed(".tile[data-name=Ben]")[1] == 0
-        assert guest.longest_gap_s("Ben") < 1
+        assert guest.longest_gap_s("Ben") < patient_s(STILL_S)
     ben.press("microphone")
 
 

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.e2e.conftest import find_chromium
 from tests.e2e.guest import MEETS_WITHIN_S, Guest, meet
 from tests.e2e.mesh import FRANKFURT, PROGRAM, REGIONS, SINGAPORE, Mesh, eventually
+from tests.patience import patient_ms
 
 WINDOWS_PX = ((1440, 900), (1024, 768), (390, 844))
 SCHEMES = ("light", "dark")
@@ -133,7 +134,7 @@ def test_meeting_fills_its_window_at_any_width_dark_and_light_with_one_to_four_p
     for count, guest in enumerate([None, *others], start=1):
         if guest is not None:
             guest.enter(mesh, room, REGIONS[count % len(REGIONS)])
-            expect(watcher.tile(guest.name, video="on")).to_have_count(1, timeout=10_000)
+            expect(watcher.tile(guest.name, video="on")).to_have_count(1, timeout=patient_ms(10))
         for width, height in WINDOWS_PX:
             watcher.page.set_viewport_size({"width": width, "height": height})
             shades = [_shade(watcher.page, scheme, count) for scheme in SCHEMES]

@@ -10,6 +10,7 @@ from tests.e2e.guest import Guest, closed, meet, open_guest
 from tests.e2e.mesh import FRANKFURT, Mesh, eventually
 from tests.network.coturn import PORT, TLS_PORT, Coturn
 from tests.network.namespaces import Host, Internet
+from tests.patience import patient_s
 
 RESUMES_WITHIN_S = 2.0
 A_FEW = 10
@@ -136,7 +137,8 @@ def test_media_resumes_within_2_s_when_the_address_changes(
         kinds = ("camera", "microphone")
         resumed[guest.name] = {kind: guest.longest_gap_s(name, kind) for kind in kinds}
     print(f"nothing new for so many seconds: {resumed}")
-    assert max(gap_s for gaps in resumed.values() for gap_s in gaps.values()) < RESUMES_WITHIN_S
+    longest_s = max(gap_s for gaps in resumed.values() for gap_s in gaps.values())
+    assert longest_s < patient_s(RESUMES_WITHIN_S)
     eventually(lambda: pair[0].session()["connection"], lambda it: it == "connected", within_s=5)
     # Nobody has come or gone; and Ben, to whom nothing came from Ana, knew that his way was good.
     assert [guest.session()["you"]["id"] for guest in pair] == who

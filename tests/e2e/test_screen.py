@@ -12,6 +12,7 @@ from tests.e2e.conftest import Launch
 from tests.e2e.guest import MEETS_WITHIN_S, Guest, meet, open_guest
 from tests.e2e.mesh import FRANKFURT, POLL_S, SAO_PAULO, SINGAPORE, Mesh, eventually
 from tests.e2e.slides import TITLE, WINDOW, is_sharp, look, open_slides
+from tests.patience import patient_ms
 
 ROOM = "still-slides"
 SCREEN = "Ana's screen"
@@ -42,7 +43,7 @@ def screen(guest: Guest) -> Locator:
 
 
 def until_sharp(guest: Guest) -> None:
-    expect(guest.page.locator(STAGED)).to_have_count(1, timeout=MEETS_WITHIN_S * 1000)
+    expect(guest.page.locator(STAGED)).to_have_count(1, timeout=patient_ms(MEETS_WITHIN_S))
     eventually(lambda: look(screen(guest)), is_sharp, within_s=SHARP_WITHIN_S)
 
 

@@ -18,13 +18,14 @@ from focus.tokens import mint_token
 from region import bridge
 from region.settings import RegionSettings
 from relay.ids import Region
+from tests.patience import patient_s
 from web import server
 from web.certificate import CERTIFICATE_FILE
 from web.settings import WebSettings
 
 T = TypeVar("T")
 
-DEADLINE_S = 10.0
+DEADLINE_S = patient_s(10.0)
 POLL_S = 0.02
 LOOPBACK = ("127.0.0.1", "::1")
 FRANKFURT, SINGAPORE = Region("frankfurt"), Region("singapore")
