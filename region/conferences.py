@@ -51,7 +51,7 @@ from relay.control import (
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
-LOOK_S = 0.1
+LOOK_S = 0.2
 """How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
 keyframes asked for; the pump wakes us for what should not wait so long."""
 CALM_LOOK_S = 0.5

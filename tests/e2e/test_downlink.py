@@ -29,7 +29,7 @@ WHOLE = 0.9
 HOLDS_S = 2.0
 RIDS = ("q", "h", "f")
 TOP_TEMPORAL = 2
-FROZEN_S = 1.0
+FROZEN_S = 2.0
 """Whoever is in a meeting notices a picture that stands for so long."""
 CONCEALED = 0.03
 """Of all samples. A link that becomes slow drops voices with pictures until the bridge knows, for
