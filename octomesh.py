@@ -435,11 +435,10 @@ def _sparing_memory() -> Iterator[None]:
     # Documented: an import of what is None here raises ModuleNotFoundError.
     hidden = [name for name in ("rich", "pygments", "greenlet") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    # Its modules for STUN and candidates stand alone: the package without what it imports itself.
-    found = find_spec("aioice")
-    assert found is not None
-    found.loader = None
-    sys.modules["aioice"] = module_from_spec(found)
+    if "aioice" not in sys.modules and (found := find_spec("aioice")) is not None:
+        # Its modules for STUN and candidates stand alone: the package without what it imports.
+        found.loader = None
+        sys.modules["aioice"] = module_from_spec(found)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ import trio
 from region.beats import beat, next_beat_s
 from region.demux import Demux
 from region.dtls import DtlsServer
-from region.forwarder import Forwarder
+from region.forwarder import CALM_LOOK_S, LOOK_S, Forwarder
 from region.kernel import Pump
 from region.legs import LinkSsrcs, TrunkSide
 from region.participant import OWN_SSRC, Participant, Reach
@@ -51,11 +51,6 @@ from relay.control import (
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
-LOOK_S = 0.2
-"""How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
-keyframes asked for; the pump wakes us for what should not wait so long."""
-CALM_LOOK_S = 0.5
-"""The same of conferences in which nobody speaks, no path is followed and nothing changes."""
 HURRIED_LOOK_S = 0.1
 """The soonest after a look when there is news."""
 REPORT_S = 1.0
@@ -91,8 +86,9 @@ class Conferences:
         self._sides: dict[BridgeId, TrunkSide] = {}
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
         self._relief = Relief()
-        self._looked_everywhere_s = float("-inf")
         self._news = trio.Event()
+        self._begun: frozenset[int] = frozenset()
+        """Streams that have begun since the last look."""
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
         self._unconfirmed_s: dict[ConferenceId, float] = {}
@@ -117,8 +113,8 @@ class Conferences:
                 self._nursery = nursery
                 nursery.start_soon(self._report_each_second)
                 while True:
-                    news = await self._until_the_next_look()
-                    self._look(monotonic(), news=news)
+                    await self._until_the_next_look()
+                    self._look(monotonic())
         finally:
             self._nursery = None
             for forwarder in self._forwarders.values():
@@ -322,11 +318,12 @@ class Conferences:
 
     # Time
 
-    def _hurry(self) -> None:
+    def _hurry(self, begun: frozenset[int] = frozenset()) -> None:
+        self._begun |= begun
         self._news.set()
 
-    async def _until_the_next_look(self) -> bool:
-        """At the next beat, or sooner when there is news; whether there is."""
+    async def _until_the_next_look(self) -> None:
+        """At the next beat, or sooner when there is news."""
         now = monotonic()
         lively = any(forwarder.is_lively(now) for forwarder in self._forwarders.values())
         self._news = trio.Event()
@@ -334,10 +331,9 @@ class Conferences:
         with trio.move_on_at(next_beat_s(LOOK_S if lively else CALM_LOOK_S)):
             await self._news.wait()
             await trio.sleep_until(hurried_s)
-        return self._news.is_set()
 
-    def _look(self, now: float, *, news: bool) -> None:
-        """At what is lively; now and then, and when there is news of any, at all."""
+    def _look(self, now: float) -> None:
+        """At those that are due."""
         wanted_bps = sum(forwarder.wanted_bps for forwarder in self._forwarders.values())
         if self._relief.update(self._pump.pressure_level(), wanted_bps, now):
             log.warning("overloaded" if self._relief.small else "overload-over")
@@ -346,11 +342,9 @@ class Conferences:
         self._demux.dispatch()
         reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
-        everywhere = news or now - self._looked_everywhere_s >= CALM_LOOK_S - LOOK_S / 2
-        if everywhere:
-            self._looked_everywhere_s = now
+        begun, self._begun = self._begun, frozenset()
         for forwarder in self._forwarders.values():
-            if everywhere or forwarder.is_lively(now):
+            if forwarder.is_due(now, begun):
                 forwarder.look(now, reports, awaiting)
 
     async def _report_each_second(self) -> None:

@@ -43,8 +43,8 @@ class Demux:
         self._by_transaction: dict[TransactionId, StunHandler] = {}
         self._by_transport: dict[int, DatagramHandler] = {}
         self.dropped: Counter[str] = Counter()
-        self.on_news: Callable[[], None] = lambda: None
-        """Called when the pump has some, which is whoever looks at its counters' to find."""
+        self.on_news: Callable[[frozenset[int]], None] = lambda begun: None
+        """Called with streams that have begun, or with none when a path is over-used."""
 
     def claim_ufrag(self, ufrag: str, handler: StunHandler) -> None:
         """Binding requests whose USERNAME begins with `ufrag` go to `handler` until released."""
@@ -74,8 +74,8 @@ class Demux:
         """Dispatch until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._pump.wake_fd)
-            if self._pump.has_news():
-                self.on_news()
+            if (begun := self._pump.news()) is not None:
+                self.on_news(begun)
             while datagrams := self.dispatch():
                 # A handshake has several flights, each of which would wait.
                 if all(datagram.kind == RTCP for datagram in datagrams):

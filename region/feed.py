@@ -54,6 +54,11 @@ class Feed:
         """As of the last look: every receiver asks for them."""
 
     @property
+    def alive(self) -> bool:
+        """Whether anything of it arrives, as of the last look."""
+        return any(each.alive for each in self.encodings)
+
+    @property
     def codec(self) -> VideoCodec | None:
         """Of what is alive, the newest; None when nothing is."""
         if self._scalable is not None:

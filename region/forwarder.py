@@ -39,10 +39,19 @@ from relay.trunk_messages import RelayedEncoding, RelayedSource, Wanted
 SPOKE_WITHIN_S = 0.5
 """A microphone without packets for longer is silent."""
 SILENCE_DBOV = 127
+LOOK_S = 0.2
+"""How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
+keyframes asked for; the pump wakes us for what should not wait so long."""
+CALM_LOOK_S = 0.5
+"""The same while nobody speaks, no path is followed and nothing changes."""
+REST_LOOK_S = 5.0
+"""The same while nothing arrives either."""
 LISTEN_S = 0.15
 """The soonest after counters were read that they are read again: there are many."""
 LIVELY_S = 1.0
 """After something has changed more may, and soon."""
+AWAKE_S = 10.0
+"""After something has arrived or changed nothing is held any more, and no hold runs out."""
 DEMAND_S = 0.5
 """What is demanded is looked at anew at least so often: keyframes come, and holds run out."""
 
@@ -83,7 +92,8 @@ class Forwarder:
         """Whose feeds are others, or have other encodings, than when slots were told of them."""
         self._codec = self._known.state.codec
         """For which pictures were shared out."""
-        self._demanded_s = self._listened_s = self._lively_until_s = float("-inf")
+        self._demanded_s = self._listened_s = self._looked_s = float("-inf")
+        self._lively_until_s = self._awake_until_s = float("-inf")
         self._told: set[BridgeId] = set()
         self._wishes = Wishes()
         self._small = small
@@ -115,7 +125,16 @@ class Forwarder:
 
     def is_lively(self, now: float) -> bool:
         """Whether somebody speaks, a path is followed or anything has changed of late."""
-        return now < self._lively_until_s
+        return self._outdated or now < self._lively_until_s
+
+    def is_due(self, now: float, begun: frozenset[int]) -> bool:
+        """Whether to look now, when these streams have begun."""
+        pace_s = CALM_LOOK_S if now < self._awake_until_s else REST_LOOK_S
+        if self.is_lively(now) or now - self._looked_s >= pace_s - LOOK_S / 2:
+            return True
+        return bool(begun) and any(
+            not begun.isdisjoint(feed.streams) for feed in self._flows.feeds.values()
+        )
 
     def focus_is_new(self) -> None:
         """It knows nothing of what the one before was told."""
@@ -187,7 +206,7 @@ class Forwarder:
     def replan(self, now: float) -> None:
         """Make everything agree with what is known now."""
         self._outdated = False
-        self._lively_until_s = now + LIVELY_S
+        self._enliven(now)
         knowledge = self._known.knowledge(self.participants, self._sides.keys(), self._floor)
         self._knowledge = knowledge
         self._plan = plan(knowledge, self._plan)
@@ -254,7 +273,8 @@ class Forwarder:
         awaiting = frozenset(self._pump.awaiting())
         self._demand(awaiting, now)
         self._demanded_s = now
-        self.rtcp.ask_awaited(awaiting, now)
+        if self.rtcp.ask_awaited(awaiting, now):
+            self._enliven(now)
 
     def _demand(self, awaiting: frozenset[int], now: float) -> None:
         """Tell trunks and senders what has to come."""
@@ -365,11 +385,12 @@ class Forwarder:
             self._bring_about(now)
 
     def look(self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]) -> None:
-        """See what arrives and follow what paths carry; a few times a second while it is lively.
+        """See what arrives and follow what paths carry; to be called when it `is_due`.
 
         `reports` and `awaiting` are the pump's, by transport, and of egresses that wait for a
         keyframe.
         """
+        self._looked_s = now
         if now - self._listened_s >= LISTEN_S:
             self._listened_s = now
             self._listen(now)
@@ -377,7 +398,7 @@ class Forwarder:
             transport = viewer.participant.transport
             report = reports.get(transport)
             if report is not None:
-                self._lively_until_s = now + LIVELY_S
+                self._enliven(now)
                 viewer.downlink.on_report(report, now)
                 probe = viewer.downlink.next_probe(now)
                 if probe is not None:
@@ -387,8 +408,12 @@ class Forwarder:
         self._follow_paths(now)
         if now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
             self._bring_about(now)
-        else:
-            self.rtcp.ask_awaited(awaiting, now)
+        elif self.rtcp.ask_awaited(awaiting, now):
+            self._enliven(now)
+
+    def _enliven(self, now: float) -> None:
+        self._lively_until_s = now + LIVELY_S
+        self._awake_until_s = now + AWAKE_S
 
     def _listen(self, now: float) -> None:
         """Read the counters of all feeds, and find what has changed."""
@@ -406,7 +431,9 @@ class Forwarder:
             self._outdated = True
         self._tell_dominant()
         if self._altered or any(level < SILENCE_DBOV for level in levels.values()):
-            self._lively_until_s = now + LIVELY_S
+            self._enliven(now)
+        elif any(feed.alive for feed in self._flows.feeds.values()):
+            self._awake_until_s = now + AWAKE_S
 
     def _follow_paths(self, now: float) -> None:
         """Share out anew what has become more or less, where feeds or paths have changed."""

@@ -27,18 +27,23 @@ class RtcpRouter:
         """Ask for one where the source comes from, unless that was done a moment ago."""
         self._send_pli(source, self._keyframes.request(source, encoding, now))
 
-    def ask_awaited(self, awaiting: frozenset[int], now: float) -> None:
-        """Ask for what these egresses wait for, and for what it was too early to ask again."""
+    def ask_awaited(self, awaiting: frozenset[int], now: float) -> bool:
+        """Ask for what these egresses wait for, and for what it was too early to ask again.
+
+        Whether any of it can come, for its source sends.
+        """
         for source, encodings in self._keyframes.due(now).items():
             self._send_pli(source, encodings)
         if not awaiting:
-            return
+            return False
         awaited = {
             each for viewer in self._flows.viewers.values() for each in viewer.awaited(awaiting)
         }
         awaited |= {each for legs in self._flows.legs.values() for each in legs.awaited(awaiting)}
         for source, encoding in sorted(awaited):
             self.request_keyframe(source, encoding, now)
+        feeds = self._flows.feeds
+        return any(source in feeds and feeds[source].alive for source, _ in awaited)
 
     def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
         """A client cannot decode what is in one of its slots."""

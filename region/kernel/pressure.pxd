@@ -1,8 +1,8 @@
 """How far the pump is behind what arrives, and what it leaves out to catch up. Knows no table.
 
-Behind is who has a queue that is long for the socket, or long to work off. Sound and everything that
-is no media are never left out; of pictures the upper temporal layers are first,
-then whole encodings that have a lower one beside them, then all.
+Behind is who has a queue that is long for the socket, or long to work off. Sound and everything
+that is no media are never left out; of pictures the upper temporal layers are first, then whole
+encodings that have a lower one beside them, then all.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t

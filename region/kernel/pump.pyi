@@ -33,7 +33,7 @@ class Pump(Prober):
 
     @property
     def wake_fd(self) -> int:
-        """An eventfd that is readable when `drain` or `has_news` has what should not wait.
+        """An eventfd that is readable when `drain` or `news` has what should not wait.
 
         Receiver reports can: they come with the next `drain`, whenever that is.
         """
@@ -45,8 +45,12 @@ class Pump(Prober):
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
 
-    def has_news(self) -> bool:
-        """Whether a stream began, or a path was over-used, since the last call."""
+    def news(self) -> frozenset[int] | None:
+        """What has happened since the last call that should not wait for a look.
+
+        Streams that have begun, after a second without a packet or more; of very many at once not
+        all. Empty when a path is over-used and no stream has begun; None when neither is so.
+        """
 
     def pressure_level(self) -> int:
         """How far the pump was behind since the last call, at most.

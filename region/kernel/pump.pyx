@@ -29,7 +29,7 @@ from region.kernel.pressure cimport pressure_idle, pressure_leaves_out, pressure
 from region.kernel.red cimport red_primary
 from region.kernel.repair cimport *
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
-from region.kernel.outbox cimport IN_BYTES, RUN, libsrtp
+from region.kernel.outbox cimport IN_BYTES, RUN, TRAILER_BYTES, libsrtp
 from region.kernel.sender cimport OWN_SSRC, Arrived
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
@@ -57,13 +57,14 @@ cdef enum:
     UNKNOWN_RING = 256  # from anybody: a flood there must not push out the known
 
     MAX_GAPPY = 1024
-    MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + 160
+    MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + TRAILER_BYTES
     NACK_TICK_MS = 10
     REPORTS_NS = 50_000_000  # a sender has no reason to report more often
     MAX_REPORTING = 4096
     FEEDBACK_TICK_MS = 50
     PROBE_TICK_MS = 1
     STILL_NS = 1_000_000_000  # a stream that begins after so long is news
+    MAX_BEGUN = 1024
 
     SAID_NOTHING = 0
     SAID_REPORTS = 1  # RFC 3550's: they can wait
@@ -132,7 +133,7 @@ cdef class Pump(Prober):
     cdef bint running
     cdef Ring known, unknown
     cdef bint queued
-    cdef bint news  # that Python has not been told
+    cdef bint unheard  # there is news that Python has not been told
     # The batch that is coming in.
     cdef uint8_t *in_data
     cdef mmsghdr in_message[BATCH_IN]
@@ -147,6 +148,9 @@ cdef class Pump(Prober):
     # Transports to whose sender feedback is due.
     cdef uint32_t reporting[MAX_REPORTING]
     cdef int reporting_count
+    # Streams that have begun, of which Python has not been told.
+    cdef uint32_t begun[MAX_BEGUN]
+    cdef int begun_count
 
     def __cinit__(self, int fd):
         cdef epoll_event event
@@ -384,7 +388,13 @@ cdef class Pump(Prober):
 
     cdef void _stir(self) noexcept nogil:
         """Wake Python, which looks at times of its own otherwise."""
-        self.news = self.queued = True
+        self.unheard = self.queued = True
+
+    cdef void _begin(self, uint32_t stream_handle) noexcept nogil:
+        if self.begun_count < MAX_BEGUN:
+            self.begun[self.begun_count] = stream_handle
+            self.begun_count += 1
+        self._stir()
 
     cdef bint _unprotected(self, int status) noexcept nogil:
         """Whether libsrtp was content; counts why not."""
@@ -577,7 +587,7 @@ cdef class Pump(Prober):
             return
         self.counter[PACKETS_IN] += 1
         if now_ns - stream.last_ns >= STILL_NS:
-            self._stir()
+            self._begin(stream_handle)
         if not observe(stream, rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
             return
@@ -810,7 +820,7 @@ cdef class Pump(Prober):
 
     cdef void _report_arrivals(self, int64_t now_ns) noexcept nogil:
         """Send the feedback that is due."""
-        cdef uint8_t packet[MAX_FEEDBACK_BYTES + 160]
+        cdef uint8_t packet[MAX_FEEDBACK_BYTES + TRAILER_BYTES]
         cdef int i, kept = 0, length
         cdef Transport *transport
         for i in range(self.reporting_count):
@@ -904,15 +914,18 @@ cdef class Pump(Prober):
             fair_release(&self.lock)
         return most
 
-    def has_news(self):
-        """Whether something happened since the last call that should not wait for a look."""
+    def news(self):
+        """Streams that have begun since the last call; None when nothing cannot wait for a look."""
+        cdef uint32_t begun[MAX_BEGUN]
+        cdef int i, count
         cdef bint news
         with nogil:
             fair_acquire(&self.lock)
-            news = self.news
-            self.news = False
+            news, count = self.unheard, self.begun_count
+            memcpy(begun, self.begun, count * sizeof(uint32_t))
+            self.unheard, self.begun_count = False, 0
             fair_release(&self.lock)
-        return news
+        return frozenset([begun[i] for i in range(count)]) if news else None
 
     def drain(self, int limit=256):
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""

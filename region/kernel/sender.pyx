@@ -29,7 +29,6 @@ cdef enum:
     MAX_NACKED = 512  # sequence numbers taken of one request
     EMPTY_REPORT_BYTES = 8
     SENDER_REPORT_BYTES = 28  # without blocks
-    RTCP_TRAILER_BYTES = 160  # libsrtp writes what protects it there
 
 # By canonical payload type: what carries its retransmissions.
 cdef uint8_t retransmission_payload[128]
@@ -299,7 +298,7 @@ cdef class Sender(Outbox):
         self, uint32_t stream_handle, const Stream *stream, const uint8_t *report
     ) noexcept nogil:
         """RFC 3550 section 6.4.1: a sender report, in the terms of each egress that carries it."""
-        cdef uint8_t packet[EMPTY_REPORT_BYTES + SENDER_REPORT_BYTES + RTCP_TRAILER_BYTES]
+        cdef uint8_t packet[EMPTY_REPORT_BYTES + SENDER_REPORT_BYTES + TRAILER_BYTES]
         cdef uint8_t *sender = packet + EMPTY_REPORT_BYTES
         cdef Egress *egress
         cdef uint32_t i
@@ -353,7 +352,7 @@ cdef class Sender(Outbox):
         cdef int length = <int>len(packet)
         cdef bint sent = False
         cdef Transport *to
-        if not 8 <= length <= IN_BYTES - 160:
+        if not 8 <= length <= IN_BYTES - TRAILER_BYTES:
             raise LocalProtocolError("an RTCP packet has 8 to 1888 bytes")
         memcpy(buffer, PyBytes_AS_STRING(packet), length)
         with nogil:
