@@ -9,7 +9,10 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-KERNEL = ("pump", "prober", "report", "sender", "outbox", "tables", "connections", "transports")
+KERNEL = (
+    *("pump", "receiver", "prober", "report", "sender", "outbox"),
+    *("tables", "connections", "transports"),
+)
 LOAD = ("roster", "counts", "packer", "player", "receiver", "reporter", "engine")
 SANITIZE = os.environ.get("SANITIZE")
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from region.kernel.prober import Prober
+from region.kernel.receiver import Receiver
 
 STUN: int
 """RFC 7983 §7: first byte 0 to 3."""
@@ -25,7 +25,7 @@ class Datagram(NamedTuple):
     """CLOCK_MONOTONIC when the pump read it."""
     data: bytes
 
-class Pump(Prober):
+class Pump(Receiver):
     """Moves media between the transports of one port, in a thread that `run` is."""
 
     def __init__(self, fd: int) -> None:

@@ -1,0 +1,9 @@
+"""The receiving half's types; the code is `receiver.pyx`."""
+
+from region.kernel.prober import Prober
+
+class Receiver(Prober):
+    """Opens, reads and hands on what arrives; all of it in the pump's thread."""
+
+    def __init__(self, fd: int) -> None:
+        """`fd`: a bound, non-blocking UDP socket that outlives this."""
