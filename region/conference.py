@@ -259,7 +259,11 @@ class _Gallery:
         """Other people's pictures: screens, the stage, then as asked for, or all in order."""
         wanted = self._at(local.height_px) if local.pictures is None else self._of(local.pictures)
         others = (each for each in wanted if participant_of(each.source) != viewer)
-        return others if local.last_n is None else self._last(local.last_n, list(others))
+        if local.last_n is None:
+            return others
+        if local.pictures is None:
+            return self._first(local.last_n, others)
+        return self._last(local.last_n, list(others))
 
     def _at(self, height_px: int) -> list[Picture]:
         if height_px not in self._everybody:
@@ -276,6 +280,15 @@ class _Gallery:
         return sorted(
             pictures.values(), key=lambda each: (each.source not in self._screens, not each.stage)
         )
+
+    def _first(self, count: int, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """What `_last` leaves of all pictures in their order, where few of them are asked for."""
+        for each in pictures:
+            if each.source not in self._screens:
+                if not count:
+                    return
+                count -= 1
+            yield each
 
     def _last(self, count: int, pictures: list[Picture]) -> Iterator[Picture]:
         """All but cameras of those who have not spoken for longest and are not on the stage."""

@@ -50,13 +50,10 @@ class Feed:
         self._measured = [_Measured() for _ in self.streams]
         self.encodings = tuple(each.encoding for each in self._measured)
         """As of the last look."""
+        self.alive = False
+        """Whether anything arrives, as of the last look."""
         self._rates_bps: dict[VideoCodec, Rates] = {}
         """As of the last look: every receiver asks for them."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether anything of it arrives, as of the last look."""
-        return any(each.alive for each in self.encodings)
 
     @property
     def codec(self) -> VideoCodec | None:
@@ -82,6 +79,7 @@ class Feed:
             if _measure(measured, each, alive_s, now):
                 self._rates_bps.clear()
         self.encodings = tuple(each.encoding for each in self._measured)
+        self.alive = any(each.alive for each in self.encodings)
         return self.encodings != before
 
     def rates_bps(self, codec: VideoCodec) -> Rates:

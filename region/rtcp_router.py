@@ -30,7 +30,7 @@ class RtcpRouter:
     def ask_awaited(self, awaiting: frozenset[int], now: float) -> bool:
         """Ask for what these egresses wait for, and for what it was too early to ask again.
 
-        Whether any of it can come, for its source sends.
+        Whether there was anything of a source that sends: of others nothing can come.
         """
         for source, encodings in self._keyframes.due(now).items():
             self._send_pli(source, encodings)
@@ -39,11 +39,16 @@ class RtcpRouter:
         awaited = {
             each for viewer in self._flows.viewers.values() for each in viewer.awaited(awaiting)
         }
-        awaited |= {each for legs in self._flows.legs.values() for each in legs.awaited(awaiting)}
+        feeds = self._flows.feeds
+        awaited |= {
+            (source, encoding)
+            for legs in self._flows.legs.values()
+            for source, encoding in legs.awaited(awaiting)
+            if source in feeds and feeds[source].alive
+        }
         for source, encoding in sorted(awaited):
             self.request_keyframe(source, encoding, now)
-        feeds = self._flows.feeds
-        return any(source in feeds and feeds[source].alive for source, _ in awaited)
+        return bool(awaited)
 
     def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
         """A client cannot decode what is in one of its slots."""

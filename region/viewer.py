@@ -159,10 +159,10 @@ class Viewer:
                 del self._before[egress]
 
     def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
-        """The encodings of which these egresses need a keyframe."""
-        for egress in self._carried.keys() & awaiting:
-            carried = self._carried[egress]
-            yield carried.feed.source, carried.encoding
+        """The encodings of which these egresses need a keyframe, and can have one."""
+        for egress, carried in self._carried.items():
+            if carried.feed.alive and egress in awaiting:
+                yield carried.feed.source, carried.encoding
 
     def in_slot(self, slot: Slot) -> tuple[SourceId, int] | None:
         """The source and encoding that a slot shall carry."""
