@@ -31,8 +31,9 @@ class Flows:
     incoming: dict[SourceId, Incoming] = field(default_factory=dict)
     """What trunks could bring; what nobody demands is silent."""
     legs: dict[BridgeId, Legs] = field(default_factory=dict)
+    feeds: dict[SourceId, Feed] = field(default_factory=dict)
+    """Each source that arrives here, or could: all of `own` and `incoming`."""
 
-    @property
-    def feeds(self) -> dict[SourceId, Feed]:
-        """Each source that arrives here, or could."""
-        return self.own | {source: each.feed for source, each in self.incoming.items()}
+    def arrange(self) -> None:
+        """To be called when `own` or `incoming` has changed."""
+        self.feeds = self.own | {source: each.feed for source, each in self.incoming.items()}

@@ -52,7 +52,7 @@ LIVELY_S = 1.0
 """After something has changed more may, and soon."""
 AWAKE_S = 10.0
 """After something has arrived or changed nothing is held any more, and no hold runs out."""
-DEMAND_S = 0.5
+DEMAND_S = 1.0
 """What is demanded is looked at anew at least so often: keyframes come, and holds run out."""
 
 
@@ -168,6 +168,7 @@ class Forwarder:
                 or self._flows.own[source.id].streams != source.encodings
             ):
                 self._flows.own[source.id] = Feed(source.id, source.encodings)
+                self._flows.arrange()
                 self._altered.add(source.id)
 
     def leave(self, participant: ParticipantId) -> Participant:
@@ -176,6 +177,7 @@ class Forwarder:
             del self._flows.own[source]
             self._flows.own_ssrcs.pop(source, None)
             self._wishes.forget(source)
+        self._flows.arrange()
         return self._flows.viewers.pop(participant).participant
 
     def offered(self, peer: BridgeId, sources: Iterable[RelayedSource]) -> None:
@@ -322,6 +324,7 @@ class Forwarder:
             if source not in self._flows.incoming:
                 feed = Feed(source, self._add_streams(source, peer, encodings))
                 self._flows.incoming[source] = Incoming(peer=peer, encodings=encodings, feed=feed)
+                self._flows.arrange()
                 self._altered.add(source)
 
     def _add_streams(
@@ -344,6 +347,7 @@ class Forwarder:
     def _remove_incoming(self, source: SourceId) -> None:
         for stream in self._flows.incoming.pop(source).feed.streams:
             self._pump.remove_stream(stream)
+        self._flows.arrange()
 
     def _announce(self) -> None:
         """What peers may demand; the link sends only what has changed."""
@@ -441,7 +445,8 @@ class Forwarder:
         concerned = [
             viewer
             for viewer in self._flows.viewers.values()
-            if viewer.sees_any(self._altered) or viewer.downlink.has_changed(voices_bps, now)
+            if viewer.downlink.has_changed(voices_bps, now)
+            or (self._altered and viewer.sees_any(self._altered))
         ]
         is_altered = bool(self._altered)
         self._altered.clear()

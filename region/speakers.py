@@ -69,6 +69,11 @@ class Speakers:
         """
         return tuple(self._voices)
 
+    @property
+    def microphones(self) -> int:
+        """How many there are, as of the last update."""
+        return len(self._microphones)
+
     def update(self, levels: Mapping[SourceId, int], now: float) -> None:
         """Levels as they are now, in −dBov, of all microphones; each 0.2 s or faster."""
         elapsed_s = 0.0 if self._updated_s is None else min(now - self._updated_s, MAX_STEP_S)
