@@ -1,5 +1,6 @@
 """What the focus tells a participant, in its own words; the web room translates for browsers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -122,3 +123,17 @@ Notice = (
     | Moved
     | Failed
 )
+
+
+def newest(waiting: Sequence[Notice]) -> list[Notice]:
+    """All of them but what somebody was like before they changed again, or left."""
+    last = {
+        notice.person.participant if isinstance(notice, PersonChanged) else notice.participant: at
+        for at, notice in enumerate(waiting)
+        if isinstance(notice, PersonChanged | PersonLeft)
+    }
+    return [
+        notice
+        for at, notice in enumerate(waiting)
+        if not isinstance(notice, PersonChanged) or last[notice.person.participant] == at
+    ]

@@ -1,6 +1,8 @@
 """One browser's signalling WebSocket, from upgrade to close; `web/PROTOCOL.md` tells the order."""
 
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import assert_never
 
 import structlog
@@ -138,15 +140,20 @@ class Browser:
     async def _write(self, session: Session, scope: trio.CancelScope) -> None:
         """Passes notices on; ends the connection when they end or one is final."""
         try:
-            async for notice in session.notices:
-                message = to_browser(notice, self._ice_servers(notice), session.secret)
-                await self._send(message)
-                if isinstance(message, Error) and message.fatal:
-                    break
+            await self._pass_on(session)
             await self._close(_POLICY)
         except BrowserGone:
             self._left_alone = True
         scope.cancel()
+
+    async def _pass_on(self, session: Session) -> None:
+        # In a large room newcomers come faster than all can be told of each of their steps.
+        async for notice in session.notices:
+            for each in notices.newest([notice, *_waiting(session.notices)]):
+                message = to_browser(each, self._ice_servers(each), session.secret)
+                await self._send(message)
+                if isinstance(message, Error) and message.fatal:
+                    return
 
     def _ice_servers(self, notice: notices.Notice) -> tuple[IceServer, ...]:
         if self._turn is None or not isinstance(notice, notices.Joined):
@@ -188,6 +195,13 @@ class Browser:
                 await self._websocket.close(code)
         except (WebSocketDisconnect, RuntimeError):
             raise BrowserGone from None
+
+
+def _waiting(channel: trio.MemoryReceiveChannel[notices.Notice]) -> Iterator[notices.Notice]:
+    """What can be had of it at once."""
+    with suppress(trio.WouldBlock, trio.EndOfChannel):
+        while True:
+            yield channel.receive_nowait()
 
 
 async def _pay(bucket: TokenBucket) -> None:

@@ -1,0 +1,58 @@
+"""What is left of notices that wait: whoever gets those knows the same as if they had got all."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focus.notices import (
+    Notice,
+    Person,
+    PersonChanged,
+    PersonLeft,
+    SpeakerChanged,
+    newest,
+)
+from relay.ids import ParticipantId
+
+numbers = st.integers(1, 4).map(ParticipantId)
+
+
+def person(number: ParticipantId, name: str) -> Person:
+    return Person(participant=number, name=name, region=None, bridge=None, sources=())
+
+
+waiting = st.lists(
+    st.one_of(
+        st.builds(
+            PersonChanged, person=st.builds(person, numbers, st.text("abc", min_size=1, max_size=2))
+        ),
+        st.builds(PersonLeft, participant=numbers),
+        st.builds(SpeakerChanged, participant=numbers),
+    )
+)
+
+
+def people(notices: Iterable[Notice]) -> dict[ParticipantId, Person]:
+    """Who is there behind all of them."""
+    known: dict[ParticipantId, Person] = {}
+    for notice in notices:
+        if isinstance(notice, PersonChanged):
+            known[notice.person.participant] = notice.person
+        elif isinstance(notice, PersonLeft):
+            known.pop(notice.participant, None)
+    return known
+
+
+@given(waiting)
+def test_the_same_people_are_there_behind_the_newest_as_behind_all(all_of: list[Notice]) -> None:
+    assert people(newest(all_of)) == people(all_of)
+
+
+@given(waiting)
+def test_nobody_is_told_of_twice_and_nothing_else_is_left_out(all_of: list[Notice]) -> None:
+    left = newest(all_of)
+    changed = [each.person.participant for each in left if isinstance(each, PersonChanged)]
+    assert len(changed) == len(set(changed))
+    rest = [each for each in all_of if not isinstance(each, PersonChanged)]
+    assert [each for each in left if not isinstance(each, PersonChanged)] == rest
