@@ -344,7 +344,7 @@ class Conferences:
         awaiting = frozenset(self._pump.awaiting())
         begun, self._begun = self._begun, frozenset()
         for forwarder in self._forwarders.values():
-            if forwarder.is_due(now, begun):
+            if forwarder.is_due(now, begun, reports.keys()):
                 forwarder.look(now, reports, awaiting)
 
     async def _report_each_second(self) -> None:

@@ -5,7 +5,7 @@ difference: streams and egresses in the pump, announcements and demands on the t
 senders are told. It decides nothing about who receives what.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from region.conference import Knowledge, Plan, SlotKey, plan
@@ -127,14 +127,15 @@ class Forwarder:
         """Whether somebody speaks, a path is followed or anything has changed of late."""
         return self._outdated or now < self._lively_until_s
 
-    def is_due(self, now: float, begun: frozenset[int]) -> bool:
-        """Whether to look now, when these streams have begun."""
+    def is_due(self, now: float, begun: frozenset[int], reported: Collection[int]) -> bool:
+        """Whether to look now, when these streams have begun and these transports reported."""
         pace_s = CALM_LOOK_S if now < self._awake_until_s else REST_LOOK_S
         if self.is_lively(now) or now - self._looked_s >= pace_s - LOOK_S / 2:
             return True
-        return bool(begun) and any(
-            not begun.isdisjoint(feed.streams) for feed in self._flows.feeds.values()
-        )
+        if begun and any(not begun.isdisjoint(it.streams) for it in self._flows.feeds.values()):
+            return True
+        viewers = self._flows.viewers.values()
+        return bool(reported) and any(it.participant.transport in reported for it in viewers)
 
     def focus_is_new(self) -> None:
         """It knows nothing of what the one before was told."""

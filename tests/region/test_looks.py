@@ -10,7 +10,7 @@ import pytest
 from region.forwarder import AWAKE_S, CALM_LOOK_S, LIVELY_S, LOOK_S, REST_LOOK_S, Forwarder
 from region.legs import LinkSsrcs, TrunkSide
 from relay.control import Route, View
-from relay.ids import ConferenceId, Ssrc, source_id
+from relay.ids import ConferenceId, ParticipantId, Ssrc, source_id
 from relay.trunk_messages import RelayedEncoding, RelayedSource
 from tests.region.rig import Peer, Rig, running
 from tests.region.seating import ANNA, BRUNO, CAMERA, A, B, seat, state_of
@@ -29,6 +29,16 @@ class NoTrunks:
 
     def send_rtcp(self, *_: object) -> bool:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """A participant who has neither sources nor slots."""
+
+    transport: int
+    id: ParticipantId = BRUNO
+    sources: tuple[()] = ()
+    slots: tuple[()] = ()
 
 
 @dataclass(slots=True)
@@ -52,7 +62,7 @@ class Meeting:
     def is_due_after(self, seconds: float, now: float) -> bool:
         """When it has been looked at `now`."""
         self.look(now)
-        return self.forwarder.is_due(now + seconds, NOBODY)
+        return self.forwarder.is_due(now + seconds, NOBODY, NOBODY)
 
 
 @pytest.fixture
@@ -114,9 +124,9 @@ def test_one_that_rests_is_due_at_once_when_one_of_its_streams_begins(meeting: M
     meeting.look(rests_s)
     begun = meeting.send(1)
     assert begun
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, begun)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY)
     others = frozenset(each + 1 for each in begun)
-    assert not meeting.forwarder.is_due(rests_s + LOOK_S, others)
+    assert not meeting.forwarder.is_due(rests_s + LOOK_S, others, NOBODY)
 
 
 def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
@@ -127,4 +137,16 @@ def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
     meeting.forwarder.look_at(
         View(conference=ConferenceId("garden"), participant=BRUNO, pictures=(), last_n=None)
     )
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY)
+
+
+def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
+    meeting: Meeting,
+) -> None:
+    onlooker: Any = Onlooker(meeting.rig.pump.add_transport())
+    meeting.forwarder.join(onlooker)
+    meeting.forwarder.replan(meeting.began_s)
+    rests_s = meeting.began_s + AWAKE_S
+    meeting.look(rests_s)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport})
+    assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport + 1})
