@@ -52,8 +52,14 @@ class Feed:
         """As of the last look."""
         self.alive = False
         """Whether anything arrives, as of the last look."""
+        self._is_screen = kind_of(source) is SourceKind.SCREEN
         self._rates_bps: dict[VideoCodec, Rates] = {}
         """As of the last look: every receiver asks for them."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether a keyframe can be had: a screen on which nothing moves sends none by itself."""
+        return self.alive or self._is_screen
 
     @property
     def codec(self) -> VideoCodec | None:
@@ -74,7 +80,7 @@ class Feed:
     def look(self, stats: Sequence[StreamStats], now: float) -> bool:
         """The counters of each stream as they are now; whether an encoding has changed."""
         before = self.encodings
-        alive_s = SCREEN_ALIVE_S if kind_of(self.source) is SourceKind.SCREEN else ALIVE_S
+        alive_s = SCREEN_ALIVE_S if self._is_screen else ALIVE_S
         for measured, each in zip(self._measured, stats, strict=True):
             if _measure(measured, each, alive_s, now):
                 self._rates_bps.clear()

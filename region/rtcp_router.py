@@ -30,7 +30,7 @@ class RtcpRouter:
     def ask_awaited(self, awaiting: frozenset[int], now: float) -> bool:
         """Ask for what these egresses wait for, and for what it was too early to ask again.
 
-        Whether there was anything of a source that sends: of others nothing can come.
+        Whether any of that is of a source that sends.
         """
         for source, encodings in self._keyframes.due(now).items():
             self._send_pli(source, encodings)
@@ -44,11 +44,11 @@ class RtcpRouter:
             (source, encoding)
             for legs in self._flows.legs.values()
             for source, encoding in legs.awaited(awaiting)
-            if source in feeds and feeds[source].alive
+            if source in feeds and feeds[source].answers
         }
         for source, encoding in sorted(awaited):
             self.request_keyframe(source, encoding, now)
-        return bool(awaited)
+        return any(feeds[source].alive for source, _ in awaited if source in feeds)
 
     def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
         """A client cannot decode what is in one of its slots."""

@@ -161,7 +161,7 @@ class Viewer:
     def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
         """The encodings of which these egresses need a keyframe, and can have one."""
         for egress, carried in self._carried.items():
-            if carried.feed.alive and egress in awaiting:
+            if carried.feed.answers and egress in awaiting:
                 yield carried.feed.source, carried.encoding
 
     def in_slot(self, slot: Slot) -> tuple[SourceId, int] | None:
