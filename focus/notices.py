@@ -126,14 +126,22 @@ Notice = (
 
 
 def newest(waiting: Sequence[Notice]) -> list[Notice]:
-    """All of them but what somebody was like before they changed again, or left."""
-    last = {
-        notice.person.participant if isinstance(notice, PersonChanged) else notice.participant: at
-        for at, notice in enumerate(waiting)
-        if isinstance(notice, PersonChanged | PersonLeft)
-    }
-    return [
-        notice
-        for at, notice in enumerate(waiting)
-        if not isinstance(notice, PersonChanged) or last[notice.person.participant] == at
-    ]
+    """All of them, but each person at once as they are behind all, or only that they have left.
+
+    What names a person stays behind the first that tells of them.
+    """
+    told: list[Notice | None] = []
+    places: dict[ParticipantId, int] = {}
+    for notice in waiting:
+        match notice:
+            case PersonChanged(person=person) if person.participant in places:
+                told[places[person.participant]] = notice
+                continue
+            case PersonChanged(person=person):
+                places[person.participant] = len(told)
+            case PersonLeft(participant=participant) if participant in places:
+                told[places.pop(participant)] = None
+            case _:
+                pass
+        told.append(notice)
+    return [notice for notice in told if notice is not None]

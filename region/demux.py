@@ -74,8 +74,6 @@ class Demux:
         """Dispatch until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._pump.wake_fd)
-            if (begun := self._pump.news()) is not None:
-                self.on_news(begun)
             while datagrams := self.dispatch():
                 # A handshake has several flights, each of which would wait.
                 if all(datagram.kind == RTCP for datagram in datagrams):
@@ -84,6 +82,9 @@ class Demux:
     def dispatch(self) -> list[Datagram]:
         """Hand out what has arrived by now, reports too, for which nobody is woken; all of it."""
         datagrams = self._pump.drain()
+        # Asked for behind that: whatever comes later wakes again.
+        if (begun := self._pump.news()) is not None:
+            self.on_news(begun)
         for datagram in datagrams:
             self._dispatch(datagram)
         return datagrams

@@ -46,7 +46,7 @@ class Floor:
 
     def hear(self, levels: Mapping[SourceId, int], slots: Iterable[int], now: float) -> bool:
         """Levels as they are now; whether anybody with so many slots may hear or see others."""
-        if not levels and not self._speakers.microphones:
+        if not (levels or self._heard or self._speakers.microphones):
             return False
         heard = sum(level < SILENT_DBOV for level in levels.values())
         if heard >= self._heard or now - self._heard_s > VOICES_HELD_S:

@@ -43,7 +43,7 @@ LOOK_S = 0.2
 """How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
 keyframes asked for; the pump wakes us for what should not wait so long."""
 CALM_LOOK_S = 0.5
-"""The same while nobody speaks, no path is followed and nothing changes."""
+"""The same while nobody speaks, no path has anything to tell and nothing changes."""
 REST_LOOK_S = 5.0
 """The same while nothing arrives either."""
 LISTEN_S = 0.15
@@ -195,6 +195,7 @@ class Forwarder:
         self._told.discard(peer)
         for source in [s for s, each in self._flows.incoming.items() if each.peer == peer]:
             self._remove_incoming(source)
+        self._flows.arrange()
         legs = self._flows.legs.pop(peer, None)
         if legs is not None:
             legs.close()
@@ -325,8 +326,8 @@ class Forwarder:
             if source not in self._flows.incoming:
                 feed = Feed(source, self._add_streams(source, peer, encodings))
                 self._flows.incoming[source] = Incoming(peer=peer, encodings=encodings, feed=feed)
-                self._flows.arrange()
                 self._altered.add(source)
+        self._flows.arrange()
 
     def _add_streams(
         self, source: SourceId, peer: BridgeId, encodings: Iterable[RelayedEncoding]
@@ -348,7 +349,6 @@ class Forwarder:
     def _remove_incoming(self, source: SourceId) -> None:
         for stream in self._flows.incoming.pop(source).feed.streams:
             self._pump.remove_stream(stream)
-        self._flows.arrange()
 
     def _announce(self) -> None:
         """What peers may demand; the link sends only what has changed."""
@@ -399,6 +399,8 @@ class Forwarder:
         if now - self._listened_s >= LISTEN_S:
             self._listened_s = now
             self._listen(now)
+        elif not self.is_lively(now):
+            self._enliven(now)  # it is due because something has begun, which the next look hears
         for viewer in self._flows.viewers.values():
             transport = viewer.participant.transport
             report = reports.get(transport)

@@ -124,8 +124,6 @@ class Participant:
         self._slots: dict[str, Slot] = {}
         self._receptions: dict[int, Reception] = {}
         """By stream."""
-        self._reported_packets = 0
-        """As many had arrived when it was told of them."""
         self._ended = trio.Event()
         self._open = True
         local = _fresh_credentials()
@@ -269,11 +267,10 @@ class Participant:
         """Reports and consent: to be called about each second."""
         if not self.connected:
             return
-        stats = self._pump.transport_stats(self.transport)
-        if min(now - stats.last_consent_s, self._ice.silent_for(now)) > CONSENT_TIMEOUT_S:
+        by_pump_s = now - self._pump.transport_stats(self.transport).last_consent_s
+        if min(by_pump_s, self._ice.silent_for(now)) > CONSENT_TIMEOUT_S:
             self._ended.set()
-        elif stats.packets_in != self._reported_packets:
-            self._reported_packets = stats.packets_in
+        else:
             self._send_report(now)
 
     def close(self) -> None:

@@ -82,6 +82,7 @@ async def run(setting: Setting, say: Say) -> Outcome:
     manners = Manners(decrypt_one_in=DECRYPT_ONE_IN, feedback=False, nacks=False)
     each = setting.at_most(RECEIVERS_EACH, small=4)
     peers = [Octomesh(), Octomesh(workers=WORKERS), *(Floor() for _ in range(1 + WORKERS))]
+    cores = sorted(os.sched_getaffinity(0))[:WORKERS]  # before the load has its own
     async with contextlib.AsyncExitStack() as until_the_end:
         bridge, workers, floor, *floors = until_the_end.enter_context(started(peers))
         forms: list[_Form] = []
@@ -92,7 +93,7 @@ async def run(setting: Setting, say: Say) -> Outcome:
             ("2 floors", floors, [each], plain(ROOMS * PER_S, PAYLOAD_BYTES)),
         ):
             pids = [pid for process in processes for pid in process.pids]
-            for pid, core in zip(pids, sorted(os.sched_getaffinity(0)), strict=False):
+            for pid, core in zip(pids, cores, strict=False):
                 pin([pid], [core])
             traffic, nursery = await until_the_end.enter_async_context(loaded(manners))
             rooms = [

@@ -28,6 +28,7 @@ cdef enum:
     KEPT_US = 5_000_000  # feedback on what was sent longer ago says nothing of the path as it is
     TICK_US = 250
     SORTED = 512  # arrivals of one feedback that are put in their order together
+    QUIET_US = 1_000_000  # since the last packet: nobody waits for feedback any more
     DEPARTURE_UNANSWERED = 0
     DEPARTURE_LOST = 1
     DEPARTURE_ARRIVED = 2
@@ -252,6 +253,16 @@ cdef inline void path_round_trip(Path *path, int64_t rtt_us) noexcept nogil:
     rtt_us = max(<int64_t>0, rtt_us)
     if path.rtt_us < 0 or rtt_us < path.rtt_us:
         path.rtt_us = rtt_us
+
+
+cdef inline bint path_tells(const Path *path, int64_t now_ns) noexcept nogil:
+    """Whether there is anything to report: what was heard, or that nothing is while packets leave."""
+    if path.heard or path.probed or path.never_sent:
+        return True
+    return (
+        path.unanswered_ns != 0
+        and now_ns // 1_000 - path.departure[(path.next - 1) & (DEPARTURES - 1)].sent_us < QUIET_US
+    )
 
 
 cdef inline void path_read(Path *path, PathReport *report, int64_t now_ns) noexcept nogil:

@@ -18,4 +18,8 @@ class Prober(Sender):
         """
 
     def path_reports(self, now_s: float) -> dict[int, PathReport]:
-        """What was learned of each numbered path since this was called last, by transport."""
+        """What was learned of each numbered path since this was called last, by transport.
+
+        None of a path on which all is quiet: nothing was heard, and nothing left that was not
+        answered, or not for a second.
+        """

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from region.kernel.entries cimport *
 from region.kernel.history cimport *
-from region.kernel.path cimport PathReport, path_read
+from region.kernel.path cimport PathReport, path_read, path_tells
 from region.kernel.report cimport report_of
 from region.kernel.outbox cimport Parcel, can_send
 from region.kernel.sender cimport MAX_PROBING, Sender, retransmission_payload_of
@@ -59,19 +59,23 @@ cdef class Prober(Sender):
         self._nudge()
 
     def path_reports(self, double now_s):
-        """What was learned of each numbered path since this was called last, by transport."""
+        """What there is to tell of numbered paths since this was called last, by transport."""
         cdef PathReport told
         cdef Transport *transport
         cdef uint32_t handle
+        cdef int64_t now_ns = <int64_t>(now_s * 1e9)
         cdef bint found
         cdef dict reports = {}
         for handle in range(self.transports_used):
             with nogil:
                 fair_acquire(&self.lock)
                 transport = self.transport_of(handle)
-                found = transport != NULL and transport.path != NULL
+                found = (
+                    transport != NULL and transport.path != NULL
+                    and path_tells(transport.path, now_ns)
+                )
                 if found:
-                    path_read(transport.path, &told, <int64_t>(now_s * 1e9))
+                    path_read(transport.path, &told, now_ns)
                 fair_release(&self.lock)
             if found:
                 reports[handle] = report_of(&told)

@@ -17,8 +17,9 @@ from tests.patience import patient_ms, patient_s
 ROOM = "three-continents"
 GONE_WITHIN_S = 5.0
 SOON_S = 5.0
-STILL_S = 1.0
 """Enough for what takes one heartbeat and its way to `/api/mesh`."""
+STILL_S = 1.0
+"""Of a picture: nobody has noticed."""
 A_FEW = 10
 """Frames, where it does not matter how many."""
 BEEP = 0.1

@@ -50,9 +50,32 @@ def test_the_same_people_are_there_behind_the_newest_as_behind_all(all_of: list[
 
 
 @given(waiting)
+def test_who_is_said_to_speak_has_been_told_of_if_they_stay(all_of: list[Notice]) -> None:
+    stays = people(all_of).keys()
+    gone = {each.participant for each in all_of if isinstance(each, PersonLeft)}
+    told = newest(all_of)
+
+    def unknown(notices: list[Notice]) -> list[ParticipantId | None]:
+        return [
+            notice.participant
+            for at, notice in enumerate(notices)
+            if isinstance(notice, SpeakerChanged)
+            and notice.participant in stays - gone
+            and notice.participant not in people(notices[:at])
+        ]
+
+    assert unknown(told) == unknown(all_of)
+
+
+@given(waiting)
 def test_nobody_is_told_of_twice_and_nothing_else_is_left_out(all_of: list[Notice]) -> None:
     left = newest(all_of)
-    changed = [each.person.participant for each in left if isinstance(each, PersonChanged)]
-    assert len(changed) == len(set(changed))
+    present: set[ParticipantId] = set()
+    for each in left:
+        if isinstance(each, PersonChanged):
+            assert each.person.participant not in present
+            present.add(each.person.participant)
+        elif isinstance(each, PersonLeft):
+            present.discard(each.participant)
     rest = [each for each in all_of if not isinstance(each, PersonChanged)]
     assert [each for each in left if not isinstance(each, PersonChanged)] == rest

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from region.forwarder import AWAKE_S, CALM_LOOK_S, LIVELY_S, LOOK_S, REST_LOOK_S, Forwarder
+from region.forwarder import (
+    AWAKE_S,
+    CALM_LOOK_S,
+    LISTEN_S,
+    LIVELY_S,
+    LOOK_S,
+    REST_LOOK_S,
+    Forwarder,
+)
 from region.legs import LinkSsrcs, TrunkSide
 from relay.control import Route, View
 from relay.ids import ConferenceId, ParticipantId, Ssrc, source_id
@@ -103,10 +111,10 @@ def test_a_conference_in_which_something_has_changed_is_due_at_each_beat(meeting
 def test_then_it_is_due_less_often_and_at_last_hardly_ever(meeting: Meeting) -> None:
     calm_s, rests_s = meeting.began_s + LIVELY_S, meeting.began_s + AWAKE_S
     assert not meeting.is_due_after(LOOK_S, calm_s)
-    assert meeting.is_due_after(CALM_LOOK_S, calm_s)
+    assert meeting.is_due_after(CALM_LOOK_S, calm_s + LOOK_S)
     assert not meeting.is_due_after(CALM_LOOK_S, rests_s)
-    assert not meeting.is_due_after(REST_LOOK_S - LOOK_S, rests_s)
-    assert meeting.is_due_after(REST_LOOK_S, rests_s)
+    assert not meeting.is_due_after(REST_LOOK_S - LOOK_S, rests_s + LOOK_S)
+    assert meeting.is_due_after(REST_LOOK_S, rests_s + 2 * LOOK_S)
 
 
 def test_while_anything_arrives_it_does_not_rest(meeting: Meeting) -> None:
@@ -127,6 +135,15 @@ def test_one_that_rests_is_due_at_once_when_one_of_its_streams_begins(meeting: M
     assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY)
     others = frozenset(each + 1 for each in begun)
     assert not meeting.forwarder.is_due(rests_s + LOOK_S, others, NOBODY)
+
+
+def test_what_begins_between_two_looks_that_are_too_close_is_looked_at_with_the_next(
+    meeting: Meeting,
+) -> None:
+    rests_s = meeting.began_s + AWAKE_S
+    meeting.look(rests_s)
+    meeting.send(1)
+    assert meeting.is_due_after(LOOK_S, rests_s + LISTEN_S / 2)
 
 
 def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
