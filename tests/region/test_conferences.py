@@ -13,6 +13,7 @@ from region.participant import Reach
 from region.trunks import TrunkDown, TrunkUp
 from relay.control import Allocate, Allocated, FromBridge, MidKind
 from relay.ids import Address, BridgeId, ConferenceId, ParticipantId, SourceKind
+from tests.region.forwarding import SilentTrunks
 from tests.region.rig import Rig, running
 
 ME, PEER = BridgeId("frankfurt-1"), BridgeId("singapore-1")
@@ -27,17 +28,6 @@ ALLOCATE = Allocate(
         MidKind(mid="1", kind=SourceKind.CAMERA),
     ),
 )
-
-
-class NoTrunks:
-    """Trunks on which nothing is said."""
-
-    def announce(self, *_: object) -> None: ...
-
-    def demand(self, *_: object) -> None: ...
-
-    def send_rtcp(self, *_: object) -> bool:
-        return False
 
 
 @pytest.fixture
@@ -56,7 +46,7 @@ async def test_a_trunk_may_go_down_after_the_participants_are_gone(rig: Rig) -> 
         tell_focus=told.append,
     )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(conferences.run, NoTrunks())
+        nursery.start_soon(conferences.run, SilentTrunks())
         await wait_all_tasks_blocked()
         conferences.on_trunk_event(TrunkUp(peer=PEER, transport=rig.pump.add_transport()))
         conferences.on_allocate(ALLOCATE)

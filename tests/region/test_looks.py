@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -16,52 +15,32 @@ from region.forwarder import (
     REST_LOOK_S,
     Forwarder,
 )
-from region.legs import LinkSsrcs, TrunkSide
-from relay.control import Route, View
-from relay.ids import ConferenceId, ParticipantId, Ssrc, source_id
-from relay.trunk_messages import RelayedEncoding, RelayedSource
-from tests.region.rig import Peer, Rig, running
-from tests.region.seating import ANNA, BRUNO, CAMERA, A, B, seat, state_of
-from tests.strategies.rtp import rtp
+from relay.control import View
+from tests.region.forwarding import CONFERENCE, Onlooker, Relayed
+from tests.region.rig import Rig, running
+from tests.region.seating import BRUNO, CAMERA
 
-SSRC, VP8 = 0x1111, 96
 NOBODY: frozenset[int] = frozenset()
-
-
-class NoTrunks:
-    """Trunks on which nothing is said."""
-
-    def announce(self, *_: object) -> None: ...
-
-    def demand(self, *_: object) -> None: ...
-
-    def send_rtcp(self, *_: object) -> bool:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Onlooker:
-    """A participant who has neither sources nor slots."""
-
-    transport: int
-    id: ParticipantId = BRUNO
-    sources: tuple[()] = ()
-    slots: tuple[()] = ()
 
 
 @dataclass(slots=True)
 class Meeting:
     """Anna's camera would come over a trunk; at `began_s`, long ago, that became known."""
 
-    rig: Rig
-    trunk: Peer
-    forwarder: Forwarder
+    relayed: Relayed
     began_s: float
 
-    def send(self, number: int) -> frozenset[int]:
+    @property
+    def rig(self) -> Rig:
+        return self.relayed.rig
+
+    @property
+    def forwarder(self) -> Forwarder:
+        return self.relayed.forwarder
+
+    def send(self) -> frozenset[int]:
         """A packet of that camera; what the pump tells of it."""
-        self.trunk.send(rtp(sequence=number, timestamp=number, ssrc=SSRC, payload_type=VP8))
-        self.rig.wait_for_datagrams(number)
+        self.relayed.send()
         return self.rig.pump.news() or NOBODY
 
     def look(self, now: float) -> None:
@@ -76,31 +55,10 @@ class Meeting:
 @pytest.fixture
 def meeting() -> Iterator[Meeting]:
     with running() as rig:
-        trunk = rig.peer()
-        sides = {B: TrunkSide(transport=trunk.transport, ssrcs=LinkSsrcs(Ssrc(2)))}
-        trunks: Any = NoTrunks()
-        forwarder = Forwarder(
-            ConferenceId("garden"),
-            A,
-            pump=rig.pump,
-            trunks=trunks,
-            sides=sides,
-            tell_focus=lambda message: None,
-            small=False,
-        )
-        forwarder.state = state_of(
-            (seat(ANNA, B, CAMERA),), (Route(origin=B, upstream=B, downstream=()),)
-        )
-        camera = RelayedSource(
-            source=source_id(ANNA, CAMERA),
-            encodings=(RelayedEncoding(ssrc=Ssrc(SSRC), rtx_ssrc=Ssrc(SSRC + 1)),),
-            origin=B,
-            hops=1,
-        )
-        forwarder.offered(B, [camera])
+        relayed = Relayed.of(rig, CAMERA)
         began_s = time.monotonic() - 3 * AWAKE_S
-        forwarder.replan(began_s)
-        yield Meeting(rig, trunk, forwarder, began_s)
+        relayed.forwarder.replan(began_s)
+        yield Meeting(relayed, began_s)
 
 
 def test_a_conference_in_which_something_has_changed_is_due_at_each_beat(meeting: Meeting) -> None:
@@ -118,9 +76,9 @@ def test_then_it_is_due_less_often_and_at_last_hardly_ever(meeting: Meeting) -> 
 
 
 def test_while_anything_arrives_it_does_not_rest(meeting: Meeting) -> None:
-    meeting.send(1)
+    meeting.send()
     meeting.look(meeting.began_s)  # it has begun, which is a change
-    meeting.send(2)
+    meeting.send()
     now = time.monotonic()
     assert meeting.is_due_after(CALM_LOOK_S, now)
     meeting.look(now + AWAKE_S)  # it has ended, which is another
@@ -130,7 +88,7 @@ def test_while_anything_arrives_it_does_not_rest(meeting: Meeting) -> None:
 def test_one_that_rests_is_due_at_once_when_one_of_its_streams_begins(meeting: Meeting) -> None:
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
-    begun = meeting.send(1)
+    begun = meeting.send()
     assert begun
     assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY)
     others = frozenset(each + 1 for each in begun)
@@ -142,7 +100,7 @@ def test_what_begins_between_two_looks_that_are_too_close_is_looked_at_with_the_
 ) -> None:
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
-    meeting.send(1)
+    meeting.send()
     assert meeting.is_due_after(LOOK_S, rests_s + LISTEN_S / 2)
 
 
@@ -152,7 +110,7 @@ def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
     meeting.forwarder.look_at(
-        View(conference=ConferenceId("garden"), participant=BRUNO, pictures=(), last_n=None)
+        View(conference=CONFERENCE, participant=BRUNO, pictures=(), last_n=None)
     )
     assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY)
 
@@ -160,8 +118,8 @@ def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
 def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
     meeting: Meeting,
 ) -> None:
-    onlooker: Any = Onlooker(meeting.rig.pump.add_transport())
-    meeting.forwarder.join(onlooker)
+    onlooker = Onlooker(meeting.rig.pump.add_transport())
+    meeting.relayed.join(onlooker)
     meeting.forwarder.replan(meeting.began_s)
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)

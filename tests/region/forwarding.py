@@ -1,0 +1,95 @@
+"""A conference's forwarder on a running pump, and a trunk over which something may come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from region.forwarder import Forwarder
+from region.legs import LinkSsrcs, TrunkSide
+from region.participant import Slot
+from region.rtcp import Pli, parse_compound_untrusted
+from relay.control import Route
+from relay.ids import BridgeId, ConferenceId, ParticipantId, SourceKind, Ssrc, source_id
+from relay.trunk_messages import RelayedEncoding, RelayedSource
+from tests.region.rig import Peer, Rig
+from tests.region.seating import ANNA, BRUNO, A, B, seat, state_of
+from tests.strategies.rtp import rtp
+
+CONFERENCE = ConferenceId("garden")
+SSRC = Ssrc(0x1111)
+"""Of what comes over the trunk."""
+VP8 = 96
+
+
+@dataclass(slots=True)
+class SilentTrunks:
+    """On which nothing is said; they keep of whose streams keyframes were asked."""
+
+    asked: set[Ssrc] = field(default_factory=set)
+
+    def announce(self, *_: object) -> None: ...
+
+    def demand(self, *_: object) -> None: ...
+
+    def send_rtcp(self, _: BridgeId, packet: bytes) -> bool:
+        packets = parse_compound_untrusted(packet)
+        self.asked |= {each.media_ssrc for each in packets if isinstance(each, Pli)}
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """A participant who sends nothing."""
+
+    transport: int
+    slots: tuple[Slot, ...] = ()
+    id: ParticipantId = BRUNO
+    sources: tuple[()] = ()
+
+
+@dataclass(slots=True)
+class Relayed:
+    """Anna's picture would come over a trunk."""
+
+    rig: Rig
+    trunk: Peer
+    trunks: SilentTrunks
+    forwarder: Forwarder
+    sent: int = 0
+
+    @classmethod
+    def of(cls, rig: Rig, kind: SourceKind) -> "Relayed":
+        """Known to the forwarder and not planned for yet."""
+        trunk, trunks = rig.peer(), SilentTrunks()
+        sides: Mapping[BridgeId, TrunkSide] = {
+            B: TrunkSide(transport=trunk.transport, ssrcs=LinkSsrcs(Ssrc(2)))
+        }
+        taken: Any = trunks
+        forwarder = Forwarder(
+            CONFERENCE,
+            A,
+            pump=rig.pump,
+            trunks=taken,
+            sides=sides,
+            tell_focus=lambda message: None,
+            small=False,
+        )
+        routes = (Route(origin=B, upstream=B, downstream=()),)
+        forwarder.state = state_of((seat(ANNA, B, kind),), routes)
+        encoding = RelayedEncoding(ssrc=SSRC, rtx_ssrc=Ssrc(SSRC + 1))
+        source = RelayedSource(
+            source=source_id(ANNA, kind), encodings=(encoding,), origin=B, hops=1
+        )
+        forwarder.offered(B, [source])
+        return cls(rig, trunk, trunks, forwarder)
+
+    def join(self, onlooker: Onlooker) -> None:
+        """The forwarder hears of them; it has not planned for them yet."""
+        participant: Any = onlooker
+        self.forwarder.join(participant)
+
+    def send(self) -> None:
+        """The next packet of that picture, which the pump has read when this returns."""
+        self.sent += 1
+        self.trunk.send(rtp(sequence=self.sent, timestamp=1, ssrc=SSRC, payload_type=VP8))
+        self.rig.wait_for_datagrams(self.sent)
