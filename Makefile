@@ -57,7 +57,7 @@ help:
 	@echo "make up      a whole mesh on this machine; HTTPS_PORT= HTTP_PORT= MEDIA_PORT= OPS_PORT="
 	@echo "             REGIONS= STATE_DIR= as octomesh up has them"
 	@echo "make test    everything that CI runs: lint, types, client, fuzz-short, unit (cores, machine)"
-	@echo "make demanding  browsers on thin links, large pictures, and each promise in seconds held to"
+	@echo "make demanding  browsers on thin links, large pictures, and what people are promised held to"
 	@echo "             the second: a quarter of an hour of a machine that does nothing else"
 	@echo "make explore  the tests with other random examples each time; make test has the same"
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
