@@ -274,7 +274,7 @@ class Conferences:
                     lost = max(block.fraction_lost for block in reports) / 256
                     forwarder.rtcp.path_loss(participant, lost, received_s)
                 case Nack(media_ssrc=ssrc, sequences=sequences):
-                    forwarder.rtcp.slot_nack(participant, ssrc, list(sequences))
+                    forwarder.rtcp.slot_nack(participant, ssrc, list(sequences), received_s)
                 case Pli(media_ssrc=ssrc):
                     forwarder.rtcp.slot_keyframe(participant, ssrc, received_s)
                 case Fir(entries=entries):

@@ -9,6 +9,8 @@ START_BPS = 1_000_000
 MIN_BPS = 50_000
 MAX_BPS = 30_000_000
 """More than 49 pictures cost."""
+REPEATS_SHARE = 0.5
+"""Of what a path carries, for what is sent again: where much is lost, more only fills the queue."""
 
 
 class Downlink:
@@ -22,6 +24,16 @@ class Downlink:
     def estimate_bps(self) -> int:
         """All that may be sent."""
         return self.estimator.estimate_bps
+
+    @property
+    def repeats_bps(self) -> int:
+        """What retransmissions may be: no less while a queue drains, or nothing can be decoded."""
+        return int(REPEATS_SHARE * self.estimator.path_bps)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its receiver has told anything of it, so that the estimate is no guess."""
+        return self.estimator.is_known
 
     def on_wanted(self, wanted_bps: int) -> None:
         """What would be sent if the path carried anything: no probe looks for much more."""

@@ -52,6 +52,11 @@ def choose(encodings: Sequence[Encoding], target: Layer) -> Choice:
     return Choice(encoding=index, limit=_smooth(target) if index < own else target)
 
 
+def is_larger(encodings: Sequence[Encoding], choice: Choice, target: Layer) -> bool:
+    """Whether a larger picture than was wanted stands in for it; with SVC what is wanted comes."""
+    return choice.encoding > target.spatial and not _scalable(encodings[choice.encoding])
+
+
 def carried(encodings: Sequence[Encoding], layers: Iterable[Layer]) -> dict[int, Layer]:
     """What of a source crosses a trunk where `layers` are wanted: each encoding and its limit.
 

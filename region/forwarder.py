@@ -407,6 +407,9 @@ class Forwarder:
             if report is not None:
                 self._enliven(now)
                 viewer.downlink.on_report(report, now)
+                self._pump.limit_repeats(transport, viewer.downlink.repeats_bps)
+                if report.rtt_s is not None:
+                    self._pump.set_rtt(transport, report.rtt_s)
                 probe = viewer.downlink.next_probe(now)
                 if probe is not None:
                     self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)

@@ -47,8 +47,19 @@ class BandwidthEstimator:
 
     @property
     def estimate_bps(self) -> int:
-        """What may be sent now, all together; less than the path carries while a queue drains."""
-        return int(max(self._min_bps, self._known_bps() * self._drain()))
+        """What may be sent now, all together: less than the path carries while a queue drains."""
+        return int(max(self._min_bps, self.path_bps * self._drain()))
+
+    @property
+    def path_bps(self) -> float:
+        """What the path is thought to carry."""
+        bound_bps = self._loss.bps
+        return self._rate.bps if bound_bps is None else min(self._rate.bps, bound_bps)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was feedback."""
+        return self._heard
 
     def on_wanted(self, wanted_bps: int) -> None:
         """What could be of use: no probe looks for more than twice that."""
@@ -109,9 +120,7 @@ class BandwidthEstimator:
         """What to send for a moment beyond media; ask after each report."""
         if self._usage is not Usage.NORMAL or self._loss.is_high or self._drain() < 1:
             return None
-        return self._prober.next_probe(
-            self._known_bps(), self._wanted_bps, self._sent_bps or 0.0, now
-        )
+        return self._prober.next_probe(self.path_bps, self._wanted_bps, now)
 
     def on_timer(self, now: float) -> None:
         """A few times a second: retreat while what is sent stays unanswered."""
@@ -121,10 +130,6 @@ class BandwidthEstimator:
             self._retreated_s = now
             self._prober.stop(now)
             self._rate.scale(_SILENCE_BACKOFF, now)
-
-    def _known_bps(self) -> float:
-        bound_bps = self._loss.bps
-        return self._rate.bps if bound_bps is None else min(self._rate.bps, bound_bps)
 
     def _drain(self) -> float:
         """The share of the rate that leaves room for the queue to drain within a second or so."""

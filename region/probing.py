@@ -20,6 +20,8 @@ SCALE = 2.0
 """A probe, of what is known."""
 INTERVAL_S = 2.0
 """So long after a probe that was not met the path may have changed."""
+RETRY_S = 0.5
+"""So soon it is repeated, once: it is short, so that a pause of either end looks like a limit."""
 MIN_PACKETS = 5
 MIN_DURATION_S = 0.015
 PROBE_PACKET_BYTES = 250
@@ -64,19 +66,20 @@ class Prober:
         self._plan: ProbePlan | None = None
         self._sought_bps = 0.0
         self._planned_s = 0.0
+        self._known_bps = 0.0
+        """When it was planned."""
+        self._wait_s = INTERVAL_S
+        """From one that was not met, or from a full path, to the next."""
         self._cluster = 0
 
-    def next_probe(
-        self, known_bps: float, wanted_bps: float, sent_bps: float, now: float
-    ) -> ProbePlan | None:
-        """The probe to send now, if any.
-
-        `known_bps` is the estimate, `wanted_bps` of use, `sent_bps` what media is about to be.
-        """
-        if self._plan is not None and now - self._planned_s < _TIMEOUT_S:
-            return None
-        self._plan = None
-        if self._next_bps is None and (not self._cluster or now - self._planned_s >= INTERVAL_S):
+    def next_probe(self, known_bps: float, wanted_bps: float, now: float) -> ProbePlan | None:
+        """The probe to send now, if any: `known_bps` is the estimate, `wanted_bps` of use."""
+        if self._plan is not None:
+            if now - self._planned_s < _TIMEOUT_S:
+                return None
+            self._plan = None
+            self._fell_short()
+        if self._next_bps is None and (not self._cluster or now - self._planned_s >= self._wait_s):
             self._next_bps = SCALE * known_bps
         if self._next_bps is None:
             return None
@@ -84,17 +87,17 @@ class Prober:
         self._next_bps = None
         if min(wanted_bps, rate_bps) < _WORTHWHILE * known_bps:
             return None
-        # Media comes in bursts: it may be half of the probe, and padding alone measures it.
-        padding_bps = rate_bps - min(sent_bps, rate_bps / 2)
         least_bytes = max(rate_bps * MIN_DURATION_S / 8, MIN_PACKETS * PROBE_PACKET_BYTES)
         self._cluster = self._cluster % _MAX_CLUSTER + 1
+        # Padding alone: media comes in bursts, and a slow picture's fall beside most probes.
         self._sought_bps = rate_bps
         self._plan = ProbePlan(
             cluster=ClusterId(self._cluster),
-            rate_bps=int(padding_bps),
-            duration_s=least_bytes * 8 / padding_bps,
+            rate_bps=int(rate_bps),
+            duration_s=least_bytes * 8 / rate_bps,
         )
         self._planned_s = now
+        self._known_bps = known_bps
         return self._plan
 
     def stop(self, now: float) -> None:
@@ -102,9 +105,13 @@ class Prober:
         self._plan = None
         self._next_bps = None
         self._planned_s = now
+        self._wait_s = INTERVAL_S
 
     def on_report(self, report: ProbeReport | None, now: float) -> float | None:
-        """How the newest probe fares; the rate that it measured, once enough of it arrived."""
+        """How the newest probe fares; the rate that it measured, once enough of it arrived.
+
+        One that falls short of what is known already has to do so twice.
+        """
         plan = self._plan
         if plan is None or report is None or now - self._planned_s >= _TIMEOUT_S:
             return None
@@ -118,7 +125,16 @@ class Prober:
         bps = _rate_bps(report.sent_bps, report.received_bps)
         if bps is not None and bps >= _MET * self._sought_bps:
             self._next_bps = SCALE * bps
-        return bps
+            self._wait_s = INTERVAL_S
+            return bps
+        again = self._fell_short()
+        return bps if again or bps is None or bps > self._known_bps else None
+
+    def _fell_short(self) -> bool:
+        """It was not met; whether that was so the time before too."""
+        again = self._wait_s == RETRY_S
+        self._wait_s = INTERVAL_S if again else RETRY_S
+        return again
 
 
 def _rate_bps(sent_bps: float, received_bps: float) -> float | None:

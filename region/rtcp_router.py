@@ -94,11 +94,16 @@ class RtcpRouter:
 
     # Repair
 
-    def slot_nack(self, participant: Participant, ssrc: Ssrc, sequences: list[int]) -> None:
-        """A client misses packets of one of its slots."""
+    def slot_nack(
+        self, participant: Participant, ssrc: Ssrc, sequences: list[int], now: float
+    ) -> None:
+        """A client misses packets of one of its slots.
+
+        What is not kept any more costs a keyframe; browsers notice that after three seconds.
+        """
         for slot in participant.slots:
-            if slot.ssrc == ssrc:
-                self._pump.retransmit(slot.egress, sequences)
+            if slot.ssrc == ssrc and self._pump.retransmit(slot.egress, sequences).gone:
+                self.slot_keyframe(participant, ssrc, now)
 
     def leg_nack(self, peer: BridgeId, ssrc: Ssrc, sequences: list[int]) -> bool:
         """A peer misses packets of what goes to it by this SSRC; whether that is ours."""

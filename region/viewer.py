@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from region.allocation import WORTH_A_KEYFRAME, Rates, Request, allocate
 from region.downlink import Downlink
-from region.encodings import choose
+from region.encodings import Choice, choose, is_larger
 from region.feed import Feed
 from region.kernel import NO_STREAM, Pump
 from region.participant import Participant, Slot
@@ -54,6 +54,10 @@ class Viewer:
         self._shown: Mapping[Slot, SourceId] = {}
         self._pictures: tuple[Picture, ...] = ()
         self._layers: dict[SourceId, Layer] = {}
+        self._rates_bps: dict[SourceId, Rates] = {}
+        """As of the last `share_out`."""
+        self._spare_bps = 0
+        """What it left."""
         self._carried: dict[int, _Carried] = {}
         """By egress: what it carries or will as soon as a keyframe comes."""
         self._before: dict[int, _Carried] = {}
@@ -105,6 +109,9 @@ class Viewer:
         before = self._layers
         budget_bps = self.downlink.budget_bps(audio_bps, now)
         self._layers = allocate(budget_bps, requests)
+        self._rates_bps = {each.source: each.rates_bps for each in requests}
+        costs_bps = (self._rates_bps[source][layer] for source, layer in self._layers.items())
+        self._spare_bps = budget_bps - sum(costs_bps)
         full_bps = (
             feeds[each.source].rates_bps(codec).shown_bps(each.height_px) for each in requests
         )
@@ -135,9 +142,20 @@ class Viewer:
             if feed is None or layer is None:
                 self._set(slot.egress, None)
                 continue
-            choice = choose(feed.encodings, layer)
+            choice = self._choose(feed, layer)
             height_px = heights_px.get(feed.source, 0)
             self._set(slot.egress, _Carried(feed, choice.encoding, choice.limit, layer, height_px))
+
+    def _choose(self, feed: Feed, layer: Layer) -> Choice:
+        """What to show of it for this layer: nothing larger that the path is known not to carry."""
+        choice = choose(feed.encodings, layer)
+        if not self.downlink.is_known or not is_larger(feed.encodings, choice, layer):
+            return choice
+        rates_bps = self._rates_bps[feed.source]
+        larger_bps = rates_bps.get(Layer(choice.encoding, choice.limit.temporal))
+        if larger_bps is not None and larger_bps - rates_bps[layer] <= self._spare_bps:
+            return choice
+        return Choice(encoding=layer.spatial, limit=layer)
 
     def targets(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, Layer]]:
         """What has to come so that every picture is as it shall be, and until then as it is.

@@ -6,6 +6,7 @@ the oracle that tests hold the rewrite to.
 
 from region.kernel.pump import DTLS, NO_TRANSPORT, RTCP, STUN, Datagram, Pump
 from region.kernel.report import PathReport
+from region.kernel.sender import Repeats
 from region.kernel.tables import NO_STREAM, EgressStats, StreamStats
 from region.kernel.transports import TransportStats, is_tcp, pack_address, unpack_address
 
@@ -19,6 +20,7 @@ __all__ = [
     "EgressStats",
     "PathReport",
     "Pump",
+    "Repeats",
     "StreamStats",
     "TransportStats",
     "is_tcp",

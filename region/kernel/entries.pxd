@@ -92,6 +92,8 @@ cdef struct Transport:
     Consent *consent  # NULL while Python answers all checks
     int64_t consent_ns  # when the pump last answered one
     int64_t rtt_ns  # when to ask again for what is missing
+    double repeat_ns_a_byte  # how thinly repeats are to be spread; 0 where they need not be
+    int64_t repeated_ns  # until when those that have left take up their share
     uint32_t unnamed[MAX_UNNAMED]  # streams that wait for their SSRC, or their retransmissions'
     int unnamed_count
     Probe probe

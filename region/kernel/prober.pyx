@@ -141,13 +141,16 @@ cdef class Prober(Sender):
     cdef int _pad(self, Egress *egress, int64_t now_ns, uint16_t cluster) noexcept nogil:
         """RFC 3550 section 5.1: a packet of nothing but padding, on the retransmissions' SSRC."""
         cdef Transport *transport = egress.transport
+        cdef const Epoch *epoch = &egress.epochs[egress.epoch % EPOCHS]
+        cdef const Stream *stream = self.streams[epoch.stream]  # or none that is carried now
         cdef uint8_t padding[PADDING]
-        cdef uint8_t payload = NO_PAYLOAD
+        cdef uint8_t payload
         cdef Parcel parcel
         cdef Rtp rtp
         cdef Header header
-        if egress.stream != NONE:
-            payload = retransmission_payload_of(self.streams[egress.stream].payload)
+        if stream == NULL or stream.serial != epoch.serial:
+            return 0
+        payload = retransmission_payload_of(stream.payload)
         if payload == NO_PAYLOAD or transport.wire_payload[payload] == NO_PAYLOAD:
             return 0
         memset(padding, 0, PADDING)
@@ -164,5 +167,5 @@ cdef class Prober(Sender):
         header.described = False
         header.frame_offset = 0
         self._make_place()
-        self._write(egress, self.streams[egress.stream].csrc, &rtp, &header, &parcel)
+        self._write(egress, stream.csrc, &rtp, &header, &parcel)
         return self._dispatch_repeat(egress, &parcel, now_ns, cluster)

@@ -53,7 +53,9 @@ cdef class Sender(Outbox):
         self, Egress *egress, Parcel *parcel, int64_t now_ns, uint16_t cluster
     ) noexcept nogil
     cdef bint _send_to(self, Transport *transport, const uint8_t *data, int length) noexcept nogil
-    cdef bint _retransmit(self, Egress *egress, uint16_t sequence, int64_t now_ns) noexcept nogil
+    cdef bint _retransmit(
+        self, Egress *egress, uint16_t sequence, int64_t now_ns, int *gone
+    ) noexcept nogil
     cdef void _tell_receivers(
         self, uint32_t stream_handle, const Stream *stream, const uint8_t *report
     ) noexcept nogil

@@ -1,6 +1,15 @@
 """The sending half's types; the code is `sender.pyx`."""
 
+from typing import NamedTuple
+
 from region.kernel.tables import Tables
+
+class Repeats(NamedTuple):
+    """What became of a request to send packets again."""
+
+    sent: int
+    gone: int
+    """Not kept any more, though no switch to another source or encoding makes up for them."""
 
 class Sender(Tables):
     """Sends on the socket of the tables' transports."""
@@ -17,9 +26,10 @@ class Sender(Tables):
     def send_rtcp(self, transport: int, packet: bytes) -> bool:
         """Protect a compound RTCP packet and send it; False when there is no path or no room."""
 
-    def retransmit(self, egress: int, sequences: list[int]) -> int:
-        """Send packets (numbers as they left) again by RFC 4588; how many were sent.
+    def retransmit(self, egress: int, sequences: list[int]) -> Repeats:
+        """Send packets (numbers as they left) again by RFC 4588.
 
         Not sent, and counted: what is not known or not kept any more, what was sent again
-        within a round trip, and more than half of what the egress has sent at all.
+        within a round trip, more than half of what the egress has sent at all, and more than
+        `limit_repeats` allows its transport.
         """

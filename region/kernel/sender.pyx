@@ -6,6 +6,8 @@ Contracts stand in `sender.pyi`. The pump calls `_forward` for each egress of a 
 the tables' lock; what is written goes out by the outbox.
 """
 
+from typing import NamedTuple
+
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
@@ -29,6 +31,7 @@ cdef enum:
     MAX_NACKED = 512  # sequence numbers taken of one request
     EMPTY_REPORT_BYTES = 8
     SENDER_REPORT_BYTES = 28  # without blocks
+    REPEATS_AHEAD_NS = 200_000_000  # of what a path's repeats may take up may leave at once
 
 # By canonical payload type: what carries its retransmissions.
 cdef uint8_t retransmission_payload[128]
@@ -41,6 +44,11 @@ for _original in PayloadType:
 cdef uint8_t retransmission_payload_of(uint8_t payload) noexcept nogil:
     """The canonical type that carries this one's retransmissions, or NO_PAYLOAD."""
     return retransmission_payload[payload & 127]
+
+
+class Repeats(NamedTuple):
+    sent: int
+    gone: int
 
 
 cdef uint8_t OPUS = PayloadType.OPUS
@@ -167,9 +175,10 @@ cdef class Sender(Outbox):
         )
 
     def retransmit(self, uint32_t egress, list sequences not None):
-        """Send packets of an egress again, on its retransmission SSRC; how many were."""
+        """Send packets of an egress again, on its retransmission SSRC."""
         cdef uint16_t wanted[MAX_NACKED]
-        cdef int count = <int>min(len(sequences), MAX_NACKED), i, sent = 0
+        cdef int count = <int>min(len(sequences), MAX_NACKED), i, sent = 0, gone = 0
+        cdef int64_t now_ns
         cdef bint found
         for i in range(count):
             wanted[i] = sequences[i]
@@ -177,19 +186,25 @@ cdef class Sender(Outbox):
             fair_acquire(&self.lock)
             found = egress < self.egresses_used and self.egresses[egress] != NULL
             if found:
+                now_ns = monotonic_ns()
                 for i in range(count):
-                    sent += self._retransmit(self.egresses[egress], wanted[i], monotonic_ns())
+                    sent += self._retransmit(self.egresses[egress], wanted[i], now_ns, &gone)
                 self._flush()
             fair_release(&self.lock)
         if not found:
             raise LocalProtocolError(f"there is no egress {egress}")
-        return sent
+        return Repeats(sent, gone)
 
-    cdef bint _retransmit(self, Egress *egress, uint16_t sequence, int64_t now_ns) noexcept nogil:
+    cdef bint _retransmit(
+        self, Egress *egress, uint16_t sequence, int64_t now_ns, int *gone
+    ) noexcept nogil:
         """RFC 4588 section 4; False when it cannot or need not be sent again."""
         cdef uint16_t now_ms = <uint16_t>(now_ns // 1_000_000 | 1)
+        cdef Transport *transport = egress.transport
         cdef Sent *sent
-        if not egress.rtx_ssrc or egress.sent == NULL or egress.transport.to_length == 0:
+        cdef int64_t ahead_ns
+        cdef int length
+        if not egress.rtx_ssrc or egress.sent == NULL or transport.to_length == 0:
             return False
         sent = &egress.sent[sequence % SENT_PACKETS]
         if not sent.used or sent.sequence != sequence:
@@ -198,16 +213,23 @@ cdef class Sender(Outbox):
         # It is on its way: another request within a round trip asks for the same.
         if (
             sent.resent_ms
-            and <uint16_t>(now_ms - sent.resent_ms) < egress.transport.rtt_ns // 1_000_000
+            and <uint16_t>(now_ms - sent.resent_ms) < transport.rtt_ns // 1_000_000
         ):
             self.counter[DROPPED_NACK_REPEATED] += 1
             return False
-        if egress.credit == 0:
+        # A keyframe has come since a switch, so what was before it is the least needed.
+        ahead_ns = REPEATS_AHEAD_NS if sent.epoch == egress.epoch else 0
+        if egress.credit == 0 or transport.repeated_ns - now_ns > ahead_ns:
             self.counter[DROPPED_NACK_LIMITED] += 1
             return False
-        if not self._repeat(egress, sent, now_ns, 0):
+        length = self._repeat(egress, sent, now_ns, 0)
+        if length == 0:
             self.counter[DROPPED_NACK_FORGOTTEN] += 1
+            gone[0] += sent.epoch == egress.epoch
             return False
+        transport.repeated_ns = (
+            max(transport.repeated_ns, now_ns) + <int64_t>(length * transport.repeat_ns_a_byte)
+        )
         egress.credit -= 1
         sent.resent_ms = now_ms
         self.counter[RETRANSMITTED] += 1

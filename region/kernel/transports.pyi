@@ -76,6 +76,13 @@ class Transports:
     def set_rtt(self, transport: int, rtt_s: float) -> None:
         """How long to wait for what was asked for before asking again; 5 ms to 1 s."""
 
+    def limit_repeats(self, transport: int, rate_bps: int) -> None:
+        """At most so much of what is sent may be retransmissions, but for 0.2 s' worth at once.
+
+        Requests beyond that are dropped and counted; without a limit it is what was sent that
+        limits them.
+        """
+
     def set_payload_types(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def set_extensions(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def transport_stats(self, transport: int) -> TransportStats: ...

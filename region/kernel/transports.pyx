@@ -388,6 +388,20 @@ cdef class Transports:
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
 
+    def limit_repeats(self, uint32_t transport, int64_t rate_bps):
+        """At most so much of what is sent may be retransmissions, but for a moment."""
+        cdef Transport *to
+        if rate_bps <= 0:
+            raise LocalProtocolError("retransmissions need some bandwidth")
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL:
+                to.repeat_ns_a_byte = 8e9 / rate_bps
+            fair_release(&self.lock)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+
     def set_payload_types(self, uint32_t transport, dict canonical_by_wire):
         """Which payload types it uses for what; both directions."""
         cdef uint8_t canonical[128]

@@ -18,6 +18,8 @@ from tests.patience import patient_s
 ROOM = "thin-pipe"
 LARGE = {"width": 1_680, "height": 1_050}
 """Whoever is on its stage is wanted at 720 lines."""
+SMALL = {"width": 600, "height": 400}
+"""What others see does not become less by it, but the work of drawing it."""
 TOP_PX, LOWEST_PX = 720, 180
 A_FEW = 10
 FOLLOWS_WITHIN_S = 5.0
@@ -77,8 +79,8 @@ def meeting(
             # One large picture is enough for a link, and for a machine.
             browser = launch(host=host, flags=[film] if name == "Ben" else [])
             until_the_end.callback(browser.close)
-            size: dict[str, Any] = {"viewport": LARGE} if name == "Ana" else {}
-            guests.append(open_guest(browser, name, **size))
+            size = LARGE if name == "Ana" else SMALL
+            guests.append(open_guest(browser, name, viewport=size))
             guests[-1].enter(mesh, ROOM, FRANKFURT)
         meet(guests, frames=A_FEW)
         ana, ben, chi = guests

@@ -13,7 +13,7 @@ from relay.ids import BridgeId, ConferenceId, ParticipantId, SourceKind, Ssrc, s
 from relay.trunk_messages import RelayedEncoding, RelayedSource
 from tests.region.rig import Peer, Rig
 from tests.region.seating import ANNA, BRUNO, A, B, seat, state_of
-from tests.strategies.rtp import rtp
+from tests.strategies.rtp import DELTA, rtp
 
 CONFERENCE = ConferenceId("garden")
 SSRC = Ssrc(0x1111)
@@ -88,8 +88,9 @@ class Relayed:
         participant: Any = onlooker
         self.forwarder.join(participant)
 
-    def send(self) -> None:
+    def send(self, payload: bytes = DELTA) -> None:
         """The next packet of that picture, which the pump has read when this returns."""
         self.sent += 1
-        self.trunk.send(rtp(sequence=self.sent, timestamp=1, ssrc=SSRC, payload_type=VP8))
+        packet = rtp(sequence=self.sent, timestamp=1, ssrc=SSRC, payload_type=VP8, payload=payload)
+        self.trunk.send(packet)
         self.rig.wait_for_datagrams(self.sent)

@@ -179,7 +179,7 @@ class Call:
     def repeat(self) -> int:
         """Have the newest packets sent again, each as it left; how many were."""
         asked = self.passed[-_ASKED:]
-        sent = self.rig.pump.retransmit(self.slot, [each.left.sequence for each in asked])
+        sent = self.rig.pump.retransmit(self.slot, [each.left.sequence for each in asked]).sent
         by_number = {each.left.sequence: each for each in asked}
         for rtx_sequence in range(sent):
             data = self.receiver.receive()

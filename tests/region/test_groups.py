@@ -276,7 +276,7 @@ def test_a_repeated_packet_is_as_it_came_whatever_padding_it_left_with(rig: Rig)
     arrive(rig, ((camera, packet) for packet in frame))
     (message,) = viewer.received(4)
     assert [len(each) for each in message] == [800 + HEADER_BYTES] * 4
-    assert rig.pump.retransmit(viewer.slots[0], [0, 1, 2, 3]) == 4
+    assert rig.pump.retransmit(viewer.slots[0], [0, 1, 2, 3]).sent == 4
     for number, packet in enumerate(frame):
         ((again,),) = viewer.received(1)
         # RFC 4588 §4: the original's number before its payload.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from region.kernel import reference
+from region.kernel import NO_STREAM, reference
 from relay.errors import LocalProtocolError
 from relay.payload import HeaderExtension, PayloadType
 from tests.region.rig import DEADLINE_S, Peer, Rig, running
@@ -137,7 +137,7 @@ def test_what_is_sent_again_gets_a_number_of_its_own(rig: Rig) -> None:
     for _ in range(3):
         call.send(CAMERA)
         call.received()
-    assert rig.pump.retransmit(call.video, [1]) == 1
+    assert rig.pump.retransmit(call.video, [1]).sent == 1
     again = call.received()
     assert again.ssrc == VIDEO_RTX
     assert call.number_of(again) == 3
@@ -175,7 +175,7 @@ def test_whatever_is_sent_in_whatever_order_has_the_next_number(rig: Rig, sends:
     videos, number = 1, 0
     for each in sends:
         if each == "again":
-            if not rig.pump.retransmit(call.video, [number % videos]):
+            if not rig.pump.retransmit(call.video, [number % videos]).sent:
                 continue
         else:
             call.send(CAMERA if each == "camera" else MICROPHONE)
@@ -249,6 +249,18 @@ def test_a_probe_of_what_is_forgotten_is_padding_alone(rig: Rig) -> None:
     for each in padding:
         assert each.payload[-1] == len(each.payload)
         assert each.ssrc == VIDEO_RTX
+
+
+def test_a_probe_comes_where_a_picture_has_just_paused(rig: Rig) -> None:
+    """When layers change, what is probed beside them must not depend on who is left out."""
+    call = Call(rig)
+    call.send(CAMERA, payload=DELTA)
+    call.received()
+    rig.pump.set_source(call.video, NO_STREAM)
+    rig.pump.probe(call.receiver.transport, RATE_BPS, 0.01, CLUSTER)
+    parsed = [reference.parse_untrusted(each) for each in arrived(call.receiver, 1_000)]
+    assert any(each.padding for each in parsed)
+    assert {each.ssrc for each in parsed} == {VIDEO_RTX}
 
 
 def test_a_probe_has_an_end(rig: Rig) -> None:

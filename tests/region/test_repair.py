@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from region.kernel import reference
+from region.kernel import Repeats, reference
 from region.rtcp import Nack, parse_compound_untrusted
 from tests.region.rig import DEADLINE_S, Peer, Rig, running
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
@@ -57,6 +57,11 @@ class Call:
             )
         )
         self._rtx_sequence += 1
+
+    def length_of(self, sequence: int) -> int:
+        """On the wire, when it comes because the receiver asks for it."""
+        assert self.pump.retransmit(self.slot, [sequence]).sent == 1
+        return len(self.receiver.socket.recv(4096))
 
     def received(self) -> reference.Packet:
         return reference.parse_untrusted(self.receiver.receive())
@@ -144,7 +149,7 @@ def test_a_receiver_gets_again_what_it_asks_for_on_the_retransmission_ssrc(rig: 
         call.send(sequence)
     originals = {each.sequence: each for each in (call.received() for _ in range(50))}
     wanted = [65_534, 65_535, 0, 1]
-    assert rig.pump.retransmit(call.slot, wanted) == 4
+    assert rig.pump.retransmit(call.slot, wanted).sent == 4
     for number, sequence in enumerate(wanted):
         again = call.received()
         assert (again.ssrc, again.payload_type) == (SLOT_RTX, VP8_RTX)
@@ -158,10 +163,54 @@ def test_requests_are_bounded_and_refused_ones_counted(rig: Rig) -> None:
     for sequence in range(200):
         call.send(sequence)
         call.received()
-    assert rig.pump.retransmit(call.slot, [5, 5, 199, 7_000]) == 2
-    assert rig.pump.retransmit(call.slot, list(range(10, 199))) == 126
+    assert rig.pump.retransmit(call.slot, [5, 5, 199, 7_000]).sent == 2
+    assert rig.pump.retransmit(call.slot, list(range(10, 199))).sent == 126
     dropped = rig.dropped()
     assert dropped == {"nack_repeated": 1, "nack_unknown": 1, "nack_limited": 189 - 126}
+
+
+def test_what_is_sent_again_takes_no_more_of_a_path_than_it_may(rig: Rig) -> None:
+    call = Call(rig)
+    for sequence in range(200):
+        call.send(sequence)
+        call.received()
+    length = call.length_of(199)
+    at_once_s, packets = 0.2, 20  # of the limit's worth
+    rig.pump.limit_repeats(call.receiver.transport, int(packets * length * 8 / at_once_s))
+    begin = time.monotonic()
+    sent = rig.pump.retransmit(call.slot, list(range(60, 160))).sent
+    most = packets * (1 + (time.monotonic() - begin) / at_once_s) + 1
+    assert packets <= sent <= most
+    assert rig.dropped() == {"nack_limited": 100 - sent}
+
+
+def test_a_path_that_was_full_of_repeats_has_room_again_later(rig: Rig) -> None:
+    call = Call(rig)
+    for sequence in range(100):
+        call.send(sequence)
+        call.received()
+    rig.pump.limit_repeats(call.receiver.transport, 20_000)
+    rig.pump.retransmit(call.slot, list(range(60)))
+    assert rig.dropped()["nack_limited"] > 0
+    end = time.monotonic() + DEADLINE_S
+    while not rig.pump.retransmit(call.slot, [99]).sent:
+        assert time.monotonic() < end
+        os.sched_yield()
+
+
+def test_what_was_sent_before_a_switch_gives_way_to_what_came_after(rig: Rig) -> None:
+    call = Call(rig)
+    other = rig.peer(payload_types={VP8: VP8})
+    stream = rig.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
+    for sequence in range(3):
+        call.send(sequence)
+    before = [call.received().sequence for _ in range(3)]
+    rig.pump.set_source(call.slot, stream)
+    other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + bytes(900)))
+    after = call.received().sequence
+    rig.pump.limit_repeats(call.receiver.transport, 10_000)  # one of them takes 0.7 s
+    assert rig.pump.retransmit(call.slot, [after, *before]).sent == 1
+    assert rig.dropped() == {"nack_limited": 3}
 
 
 def test_what_is_older_than_a_second_is_forgotten(rig: Rig) -> None:
@@ -171,7 +220,7 @@ def test_what_is_older_than_a_second_is_forgotten(rig: Rig) -> None:
     end = time.monotonic() + 1.05
     while time.monotonic() < end:  # the kernel's clock cannot be moved
         os.sched_yield()
-    assert rig.pump.retransmit(call.slot, [0]) == 0
+    assert rig.pump.retransmit(call.slot, [0]) == Repeats(sent=0, gone=1)
     assert rig.dropped() == {"nack_forgotten": 1}
 
 
@@ -184,11 +233,24 @@ def test_a_slot_that_has_switched_still_repeats_what_it_sent_before(rig: Rig) ->
     rig.pump.set_source(call.slot, stream)
     other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + b"new"))
     after = call.received()
-    assert rig.pump.retransmit(call.slot, [before.sequence, after.sequence]) == 2
+    assert rig.pump.retransmit(call.slot, [before.sequence, after.sequence]).sent == 2
     assert call.received().payload[2:] == before.payload
     again = call.received()
     assert again.payload[2:] == after.payload
     assert again.timestamp == after.timestamp
+
+
+def test_what_is_gone_from_before_a_switch_is_made_up_for_by_the_switch(rig: Rig) -> None:
+    call = Call(rig)
+    other = rig.peer(payload_types={VP8: VP8})
+    stream = rig.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
+    call.send(0)
+    before = call.received()
+    rig.pump.set_source(call.slot, stream)
+    other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + b"new"))
+    call.received()
+    rig.pump.remove_stream(call.stream)
+    assert rig.pump.retransmit(call.slot, [before.sequence]) == Repeats(sent=0, gone=0)
 
 
 def test_nobody_is_sent_what_came_by_a_handle_that_was_given_to_another_stream(rig: Rig) -> None:
@@ -203,7 +265,7 @@ def test_nobody_is_sent_what_came_by_a_handle_that_was_given_to_another_stream(r
     rig.pump.set_source(slot, stream)
     other.send(rtp(sequence=0, timestamp=3, ssrc=9, payload=KEYFRAME + b"secret"))
     its_receiver.receive()
-    assert rig.pump.retransmit(call.slot, [before.sequence]) == 0
+    assert rig.pump.retransmit(call.slot, [before.sequence]).sent == 0
     assert rig.dropped() == {"nack_forgotten": 1}
 
 
