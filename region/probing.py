@@ -1,9 +1,10 @@
 """When to send more than media needs for a moment, to learn whether the path carries more.
 
-Pure. draft-ietf-rmcat-gcc-02 knows no probes; these are libwebrtc's: clusters of at least five
-packets and 15 ms, their rate multiplied while the path carries them, their result the smaller of
-the rates at which they left and came. A bridge does not encode, so its receivers use less than
-they could most of the time; that is why it repeats them while more is wanted than is known.
+Pure. draft-ietf-rmcat-gcc-02 knows no probes; these are libwebrtc's, twice as long: clusters of at
+least five packets and 30 ms, their rate multiplied while the path carries them, their result the
+smaller of the rates at which they left and came. A bridge does not encode, so its receivers use
+less than they could most of the time; that is why it repeats them while more is wanted than is
+known.
 """
 
 from dataclasses import dataclass
@@ -23,9 +24,9 @@ INTERVAL_S = 2.0
 RETRY_S = 0.5
 """So soon it is repeated, once: it is short, so that a pause of either end looks like a limit."""
 MIN_PACKETS = 5
-MIN_DURATION_S = 0.015
-PROBE_PACKET_BYTES = 250
-"""A slow probe is of such packets, a fast one of larger ones."""
+MIN_DURATION_S = 0.03
+MIN_BYTES = 2_500
+"""Links let some kilobytes pass at any rate: what is less measures nothing but that."""
 
 _MAX_CLUSTER = 0xFFFF
 _TIMEOUT_S = 1.0
@@ -87,7 +88,7 @@ class Prober:
         self._next_bps = None
         if min(wanted_bps, rate_bps) < _WORTHWHILE * known_bps:
             return None
-        least_bytes = max(rate_bps * MIN_DURATION_S / 8, MIN_PACKETS * PROBE_PACKET_BYTES)
+        least_bytes = max(rate_bps * MIN_DURATION_S / 8, MIN_BYTES)
         self._cluster = self._cluster % _MAX_CLUSTER + 1
         # Padding alone: media comes in bursts, and a slow picture's fall beside most probes.
         self._sought_bps = rate_bps
@@ -123,6 +124,9 @@ class Prober:
             return None
         self._plan = None
         bps = _rate_bps(report.sent_bps, report.received_bps)
+        if bps is not None:
+            # Where media fell into it, for a moment more was sent than the path may carry for long.
+            bps = min(bps, self._sought_bps)
         if bps is not None and bps >= _MET * self._sought_bps:
             self._next_bps = SCALE * bps
             self._wait_s = INTERVAL_S

@@ -3,9 +3,8 @@ import pytest
 from region.kernel.report import ProbeReport
 from region.probing import (
     INTERVAL_S,
+    MIN_BYTES,
     MIN_DURATION_S,
-    MIN_PACKETS,
-    PROBE_PACKET_BYTES,
     RETRY_S,
     ProbePlan,
     Prober,
@@ -37,10 +36,17 @@ def test_the_first_probe_is_at_three_times_the_start() -> None:
     assert plan.duration_s == MIN_DURATION_S
 
 
-def test_a_slow_probe_lasts_until_there_are_enough_packets() -> None:
+def test_a_slow_probe_lasts_until_it_is_more_than_a_link_lets_pass_at_once() -> None:
     plan = Prober(50e3, 20e6).next_probe(50e3, MANY, 0.0)
     assert plan is not None
-    assert plan.rate_bps * plan.duration_s / 8 == pytest.approx(MIN_PACKETS * PROBE_PACKET_BYTES)
+    assert plan.rate_bps * plan.duration_s / 8 == pytest.approx(MIN_BYTES)
+
+
+def test_no_probe_tells_of_more_than_it_sought() -> None:
+    """Media that fell into it may have made more of it for a moment."""
+    probing = prober()
+    plan = first_plan(probing)
+    assert probing.on_report(report(plan, 1_800e3, 1_800e3), 0.1) == 900e3
 
 
 def test_there_is_one_probe_at_a_time() -> None:
