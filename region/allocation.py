@@ -4,6 +4,7 @@ A picture climbs a ladder: the layers that its place on the screen can use, each
 the one before. Everybody's steps are taken by urgency, as far as the budget goes.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Rates(dict[Layer, int]):
         For a place so high in which `held` is shown already. A larger picture is not shown at
         the lowest rate: what moves in it would be seen to jump.
         """
-        needed = sum(height_px >= px for px in SPATIAL_FROM_PX[1:])
+        needed = bisect_right(SPATIAL_FROM_PX, height_px) - 1
         which = needed, None if held is None else held.spatial
         ladder = self._ladders.get(which)
         if ladder is None:

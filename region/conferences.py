@@ -16,7 +16,7 @@ import trio
 from region.beats import beat, next_beat_s
 from region.demux import Demux
 from region.dtls import DtlsServer
-from region.forwarder import CALM_LOOK_S, LOOK_S, Forwarder
+from region.forwarder import LOOK_S, Forwarder
 from region.kernel import Pump
 from region.legs import LinkSsrcs, TrunkSide
 from region.participant import OWN_SSRC, Participant, Reach
@@ -51,6 +51,8 @@ from relay.control import (
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
+CALM_BEAT_S = 0.5
+"""How often it is seen which conferences are due, while none is lively."""
 HURRIED_LOOK_S = 0.1
 """The soonest after a look when there is news."""
 REPORT_S = 1.0
@@ -119,7 +121,7 @@ class Conferences:
             self._nursery = None
             for forwarder in self._forwarders.values():
                 # A trunk that goes down after this must not find them any more.
-                for participant in forwarder.participants:
+                for participant in list(forwarder.participants):
                     forwarder.leave(participant).close()
 
     # From the focus
@@ -328,7 +330,7 @@ class Conferences:
         lively = any(forwarder.is_lively(now) for forwarder in self._forwarders.values())
         self._news = trio.Event()
         hurried_s = trio.current_time() + HURRIED_LOOK_S
-        with trio.move_on_at(next_beat_s(LOOK_S if lively else CALM_LOOK_S)):
+        with trio.move_on_at(next_beat_s(LOOK_S if lively else CALM_BEAT_S)):
             await self._news.wait()
             await trio.sleep_until(hurried_s)
 
@@ -342,9 +344,9 @@ class Conferences:
         self._demux.dispatch()
         reports = self._pump.path_reports(now)
         awaiting = frozenset(self._pump.awaiting())
-        begun, self._begun = self._begun, frozenset()
+        changed, self._begun = self._begun | self._pump.changed_streams(now), frozenset()
         for forwarder in self._forwarders.values():
-            if forwarder.is_due(now, begun, reports.keys()):
+            if forwarder.is_due(now, changed, reports.keys()):
                 forwarder.look(now, reports, awaiting)
 
     async def _report_each_second(self) -> None:
@@ -371,7 +373,7 @@ class Conferences:
                     self._replan(forwarder)
 
     def _end_unseated(self, forwarder: Forwarder, now: float) -> None:
-        """Close what the focus has forgotten: it seats everybody whom it knows."""
+        """Close whom the focus has forgotten: it seats everybody whom it knows."""
         seated = {seat.participant for seat in forwarder.state.seats if seat.bridge == self._me}
         for participant in list(forwarder.participants):
             key = (forwarder.conference, participant)

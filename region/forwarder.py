@@ -42,14 +42,15 @@ SILENCE_DBOV = 127
 LOOK_S = 0.2
 """How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
 keyframes asked for; the pump wakes us for what should not wait so long."""
-CALM_LOOK_S = 0.5
-"""The same while nobody speaks, no path has anything to tell and nothing changes."""
+CALM_LOOK_S = 2.0
+"""The same while nobody speaks, no path has anything to tell and nothing changes: what streams
+cost may be measured anew, and the pump tells which of them begin, end, or are heard."""
 REST_LOOK_S = 5.0
 """The same while nothing arrives either."""
 LISTEN_S = 0.15
 """The soonest after counters were read that they are read again: there are many."""
-LIVELY_S = 1.0
-"""After something has changed more may, and soon."""
+LIVELY_S = 0.5
+"""After something has changed more may, and soon; what a new stream costs is measured by then."""
 AWAKE_S = 10.0
 """After something has arrived or changed nothing is held any more, and no hold runs out."""
 DEMAND_S = 1.0
@@ -76,6 +77,8 @@ class Forwarder:
         self._trunks = trunks
         self._sides = sides
         self._tell_focus = tell_focus
+        self.participants: dict[ParticipantId, Participant] = {}
+        """Those whose transports are here."""
         self._flows = Flows()
         self.rtcp = RtcpRouter(self._flows, pump=pump, trunks=trunks)
         self._known = Known(me, conference)
@@ -98,6 +101,8 @@ class Forwarder:
         self._wishes = Wishes()
         self._small = small
         """Whether the bridge carries no larger pictures than it must."""
+        self.wanted_bps = 0
+        """What would be sent to those here if pictures were as large as they are asked for."""
 
     @property
     def state(self) -> ConferenceState:
@@ -109,30 +114,21 @@ class Forwarder:
         self._known.state = state
 
     @property
-    def participants(self) -> Mapping[ParticipantId, Participant]:
-        """Those whose transports are here."""
-        return {each: viewer.participant for each, viewer in self._flows.viewers.items()}
-
-    @property
     def empty(self) -> bool:
         """Whether nobody here and nobody elsewhere needs it any more."""
         return not self._flows.viewers and self._known.nothing
-
-    @property
-    def wanted_bps(self) -> int:
-        """What would be sent to those here if pictures were as large as they are asked for."""
-        return sum(viewer.wanted_bps for viewer in self._flows.viewers.values())
 
     def is_lively(self, now: float) -> bool:
         """Whether somebody speaks, a path is followed or anything has changed of late."""
         return self._outdated or now < self._lively_until_s
 
-    def is_due(self, now: float, begun: frozenset[int], reported: Collection[int]) -> bool:
-        """Whether to look now, when these streams have begun and these transports reported."""
+    def is_due(self, now: float, changed: frozenset[int], reported: Collection[int]) -> bool:
+        """Whether to look now, when these streams have changed and these transports reported."""
         pace_s = CALM_LOOK_S if now < self._awake_until_s else REST_LOOK_S
         if self.is_lively(now) or now - self._looked_s >= pace_s - LOOK_S / 2:
             return True
-        if begun and any(not begun.isdisjoint(it.streams) for it in self._flows.feeds.values()):
+        feeds = self._flows.feeds.values()
+        if changed and any(not changed.isdisjoint(feed.streams) for feed in feeds):
             return True
         viewers = self._flows.viewers.values()
         return bool(reported) and any(it.participant.transport in reported for it in viewers)
@@ -163,6 +159,7 @@ class Forwarder:
         if viewer is None or viewer.participant is not participant:
             self._flows.viewers[participant.id] = Viewer(participant, self._pump)
             self._newcomers.add(participant.id)
+            self.participants[participant.id] = participant
         for source in participant.sources:
             if (
                 source.id not in self._flows.own
@@ -179,7 +176,8 @@ class Forwarder:
             self._flows.own_ssrcs.pop(source, None)
             self._wishes.forget(source)
         self._flows.arrange()
-        return self._flows.viewers.pop(participant).participant
+        del self._flows.viewers[participant]
+        return self.participants.pop(participant)
 
     def offered(self, peer: BridgeId, sources: Iterable[RelayedSource]) -> None:
         """All that a trunk's peer announces of this conference now."""
@@ -259,6 +257,7 @@ class Forwarder:
             each.share_out(self._flows.feeds, codec, audio_bps, now, small=self._small)
             for each in viewers
         ]
+        self.wanted_bps = sum(viewer.wanted_bps for viewer in self._flows.viewers.values())
         return any(changed)
 
     def _carry_pictures(self, viewers: Iterable[Viewer]) -> None:
@@ -400,7 +399,7 @@ class Forwarder:
             self._listened_s = now
             self._listen(now)
         elif not self.is_lively(now):
-            self._enliven(now)  # it is due because something has begun, which the next look hears
+            self._enliven(now)  # it is due because a stream has changed, which the next look hears
         for viewer in self._flows.viewers.values():
             transport = viewer.participant.transport
             report = reports.get(transport)

@@ -161,6 +161,7 @@ cdef struct Stream:
     int64_t reported_ns  # when that came
     int64_t told_ns  # when its receivers were told of one last
     uint8_t payload  # the last packet's, canonical
+    bint perceptible  # as `changed_streams` has told
     bint repairable  # its sender retransmits
     bint upper  # there is a lower encoding of its source
     bint kept  # in `history`, for somebody may ask for it again

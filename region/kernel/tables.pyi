@@ -124,5 +124,12 @@ class Tables(Connections):
     def sizes(self) -> Sizes: ...
     def stream_stats(self, stream: int) -> StreamStats: ...
     def egress_stats(self, egress: int) -> EgressStats: ...
+    def changed_streams(self, now_s: float) -> frozenset[int]:
+        """Streams that have become perceptible, or are no more, since they were named last.
+
+        Perceptible is a picture of which a packet came within the last second, and sound that
+        is not silent besides. At most 1,024; the others are named by the next call.
+        """
+
     def awaiting(self) -> list[int]:
         """Egresses that have a path and wait for a keyframe, of another stream or another layer."""

@@ -27,6 +27,9 @@ cdef enum:
     FIRST_CREDIT = 32  # packets that an egress may send again before it has sent many
 
     MAX_AWAITING = 4096  # named at once; the others are at the next look
+    MAX_CHANGED = 1024  # likewise
+    ALIVE_NS = 1_000_000_000  # since its last packet, as `region/feed.py` has it
+    SILENT_16 = 127 * 16
 
 class Sizes(NamedTuple):
     transports: int
@@ -150,7 +153,7 @@ cdef class Tables(Connections):
         stream.ssrc = ssrc
         stream.csrc = csrc
         stream.clock_rate = clock_rate
-        stream.level_16 = 127 * 16
+        stream.level_16 = SILENT_16
         stream.rtx_ssrc = rtx_ssrc
         stream.repairable = repairable or rtx_ssrc != 0
         stream.payload = NO_PAYLOAD
@@ -422,6 +425,32 @@ cdef class Tables(Connections):
                 egresses += self.egresses[i] != NULL
             fair_release(&self.lock)
         return Sizes(transports, streams, egresses)
+
+    def changed_streams(self, double now_s):
+        """Streams that have become perceptible, or are no more, since they were named last."""
+        cdef uint32_t found[MAX_CHANGED]
+        cdef int count = 0
+        cdef uint32_t i
+        cdef Stream *stream
+        cdef bint perceptible
+        cdef int64_t since_ns = <int64_t>(now_s * 1e9) - ALIVE_NS
+        with nogil:
+            fair_acquire(&self.lock)
+            for i in range(self.streams_used):
+                stream = self.streams[i]
+                if stream == NULL:
+                    continue
+                perceptible = stream.packets != 0 and stream.last_ns > since_ns and (
+                    stream.video or stream.level_16 >> 4 < SILENT_16 >> 4
+                )
+                if perceptible != stream.perceptible:
+                    stream.perceptible = perceptible
+                    found[count] = i
+                    count += 1
+                    if count == MAX_CHANGED:
+                        break
+            fair_release(&self.lock)
+        return frozenset([found[j] for j in range(count)])
 
     def awaiting(self):
         """Egresses that have a path and wait for a keyframe, of another stream or another layer."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from region.feed import ALIVE_S
 from region.forwarder import (
     AWAKE_S,
     CALM_LOOK_S,
@@ -93,6 +94,17 @@ def test_one_that_rests_is_due_at_once_when_one_of_its_streams_begins(meeting: M
     assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY)
     others = frozenset(each + 1 for each in begun)
     assert not meeting.forwarder.is_due(rests_s + LOOK_S, others, NOBODY)
+
+
+def test_one_that_is_calm_is_due_at_once_when_one_of_its_streams_ends(meeting: Meeting) -> None:
+    meeting.send()
+    now = time.monotonic()
+    meeting.rig.pump.changed_streams(now)
+    meeting.look(now - 2 * LIVELY_S)  # it has begun, which is a change
+    ends_s = now + ALIVE_S
+    meeting.look(ends_s - CALM_LOOK_S + LOOK_S)
+    assert not meeting.forwarder.is_due(ends_s, NOBODY, NOBODY)
+    assert meeting.forwarder.is_due(ends_s, meeting.rig.pump.changed_streams(ends_s), NOBODY)
 
 
 def test_what_begins_between_two_looks_that_are_too_close_is_looked_at_with_the_next(

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from relay.payload import HeaderExtension
 from tests.region.rig import Peer, Rig, running
 from tests.region.sent import answer
 from tests.strategies.rtp import rtp
 
 SSRC, SLOT = 0x1111, 0x2222
-OPUS, WIRE_ID, TRANSPORT_SEQUENCE = 111, 5, 3
+OPUS, VP8, WIRE_ID, TRANSPORT_SEQUENCE = 111, 96, 5, 3
+SILENT, LOUD = 127, 20
+"""−dBov, RFC 6464."""
 STILL_S = 1.02
 """A stream without packets for longer begins anew."""
 
@@ -61,6 +64,39 @@ def test_a_stream_that_was_still_begins_anew(rig: Rig) -> None:
     time.sleep(STILL_S)
     say(sender, receiver, 2)
     assert rig.pump.news() == {stream}
+
+
+def test_a_picture_that_begins_or_ends_has_changed_once(rig: Rig) -> None:
+    sender = rig.peer()
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=True, clock_rate=90_000, csrc=4)
+    assert rig.pump.changed_streams(time.monotonic()) == frozenset()
+    sender.send(rtp(sequence=1, timestamp=1, ssrc=SSRC, payload_type=VP8))
+    rig.wait_for_datagrams(1)
+    now = time.monotonic()
+    assert rig.pump.changed_streams(now) == {stream}
+    assert rig.pump.changed_streams(now) == frozenset()
+    assert rig.pump.changed_streams(now + STILL_S) == {stream}
+    assert rig.pump.changed_streams(now + 2 * STILL_S) == frozenset()
+
+
+def test_a_voice_changes_when_it_is_heard_and_not_when_only_silence_comes(rig: Rig) -> None:
+    sender = rig.peer(extensions={WIRE_ID: HeaderExtension.AUDIO_LEVEL})
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=False, clock_rate=48_000, csrc=4)
+    for number, (level, changed) in enumerate(
+        [(SILENT, frozenset()), (LOUD, {stream}), (LOUD, frozenset())], 1
+    ):
+        sender.send(
+            rtp(
+                sequence=number,
+                timestamp=number,
+                ssrc=SSRC,
+                payload_type=OPUS,
+                extensions=((WIRE_ID, bytes([level])),),
+            )
+        )
+        rig.wait_for_datagrams(number)
+        assert rig.pump.changed_streams(time.monotonic()) == changed
+    assert rig.pump.changed_streams(time.monotonic() + STILL_S) == {stream}
 
 
 def test_feedback_from_a_path_on_which_all_is_well_is_none(rig: Rig) -> None:
