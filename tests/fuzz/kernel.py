@@ -323,6 +323,7 @@ class Harness:
                     self._pump.egress_stats(egress)
         self._pump.awaiting()
         self._pump.path_reports(time.monotonic())
+        self._pump.changed_streams(time.monotonic())
 
     # ---- datagrams
 
@@ -358,6 +359,7 @@ class Harness:
         """By the numbers of packets that may have left, and by any."""
         receiver = self._ends[2 + choice % 2]
         self._pump.set_rtt(receiver.transport, choice / 255)
+        self._pump.limit_repeats(receiver.transport, 1 + choice * 20_000)
         wanted = [number << 8 for number in body[1:5]] + self._passed[-(choice % 40) :]
         with contextlib.suppress(LocalProtocolError):
             for egress in receiver.egresses:
