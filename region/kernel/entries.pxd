@@ -136,22 +136,26 @@ cdef struct Egress:
     Shift shifts[SHIFTS]
 
 cdef struct Stream:
+    # What `changed_streams` looks at, of all that there are, is in one cache line.
     bint video
-    bint started
+    bint perceptible  # as was told
+    uint32_t level_16  # RFC 6464, −dBov times 16, averaged
     uint32_t transport
+    uint64_t packets
+    int64_t last_ns
+    Egress **egress  # those that carry it or wait for it
+    uint32_t egresses, egress_room
     uint32_t ssrc  # 0 until it is learnt
     uint32_t csrc
     uint32_t clock_rate
-    Egress **egress  # those that carry it or wait for it
-    uint32_t egresses, egress_room
-    uint64_t packets, bytes
+    bint started
+    # ---- a cache line
+    uint64_t bytes
     uint64_t layer_bytes[LAYERS]
     uint32_t highest, base  # extended sequence numbers
     uint32_t last_timestamp
-    int64_t last_ns
     int64_t transit_ticks
     uint32_t jitter_16  # RFC 3550 A.8, times 16
-    uint32_t level_16  # RFC 6464, −dBov times 16, averaged
     uint64_t serial  # no other stream ever has it
     Index *index  # in the transport's `crypt_in`, of that serial; NULL before the first packet
     Index *rtx_index
@@ -161,7 +165,6 @@ cdef struct Stream:
     int64_t reported_ns  # when that came
     int64_t told_ns  # when its receivers were told of one last
     uint8_t payload  # the last packet's, canonical
-    bint perceptible  # as `changed_streams` has told
     bint repairable  # its sender retransmits
     bint upper  # there is a lower encoding of its source
     bint kept  # in `history`, for somebody may ask for it again
