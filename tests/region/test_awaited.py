@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
+from region.forwarder import LEAST_RTT_S
 from region.kernel import reference
 from region.participant import Slot
 from relay.ids import MediaKind, SourceKind, Ssrc
 from relay.payload import PayloadType
 from tests.region.forwarding import SSRC, Onlooker, Relayed
-from tests.region.rig import running
+from tests.region.rig import Rig, running
 from tests.region.seating import CAMERA, SCREEN
+from tests.region.test_viewer import HEARD
 from tests.strategies.rtp import KEYFRAME
 
 SLOT = Ssrc(7)
-FORGOTTEN_AFTER_S = 1.05
+FORGOTTEN_AFTER_S, MARGIN_S = 1.05, 0.05
 LATER_S = 0.5
 """A keyframe that was asked for before may be asked for again."""
 
@@ -42,25 +44,49 @@ def test_keyframes_are_asked_of_what_sends_and_of_screens(
         assert relayed.trunks.asked == ({SSRC} if is_asked else set())
 
 
+class Watching:
+    """A browser that takes retransmissions has had the first packet of what the trunk brings."""
+
+    def __init__(self, rig: Rig) -> None:
+        types = {each.value: each.value for each in (PayloadType.VP8, PayloadType.VP8_RTX)}
+        self.pump = rig.pump
+        self.relayed, browser = Relayed.of(rig, CAMERA), rig.peer(payload_types=types)
+        self.egress = rig.pump.add_egress(
+            browser.transport, SLOT, video=True, trunk=False, rtx_ssrc=SLOT + 1
+        )
+        slot = Slot(media=MediaKind.VIDEO, index=0, ssrc=SLOT, egress=self.egress, numbered=False)
+        self.browser: Any = Onlooker(browser.transport, (slot,))
+        self.relayed.join(self.browser)
+        self.relayed.forwarder.replan(time.monotonic())
+        self.relayed.send(KEYFRAME)
+        self.had = reference.parse_untrusted(browser.receive()).sequence
+        self.relayed.trunks.asked.clear()
+
+
 @pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "still kept"])
 def test_what_a_browser_misses_and_cannot_have_any_more_costs_a_keyframe(is_gone: bool) -> None:
     """Else its picture stands still for three seconds, until it asks by itself."""
     with running() as rig:
-        types = {each.value: each.value for each in (PayloadType.VP8, PayloadType.VP8_RTX)}
-        relayed, browser = Relayed.of(rig, CAMERA), rig.peer(payload_types=types)
-        egress = rig.pump.add_egress(
-            browser.transport, SLOT, video=True, trunk=False, rtx_ssrc=SLOT + 1
-        )
-        slot = Slot(media=MediaKind.VIDEO, index=0, ssrc=SLOT, egress=egress, numbered=False)
-        onlooker: Any = Onlooker(browser.transport, (slot,))
-        relayed.join(onlooker)
-        relayed.forwarder.replan(time.monotonic())
-        relayed.send(KEYFRAME)
-        missed = reference.parse_untrusted(browser.receive())
-        relayed.trunks.asked.clear()
+        room = Watching(rig)
         end = time.monotonic() + (FORGOTTEN_AFTER_S if is_gone else 0)
         while time.monotonic() < end:  # the kernel's clock cannot be moved
             os.sched_yield()
         now = time.monotonic() + LATER_S
-        relayed.forwarder.rtcp.slot_nack(onlooker, SLOT, [missed.sequence], now)
-        assert relayed.trunks.asked == ({SSRC} if is_gone else set())
+        room.relayed.forwarder.rtcp.slot_nack(room.browser, SLOT, [room.had], now)
+        assert room.relayed.trunks.asked == ({SSRC} if is_gone else set())
+
+
+@pytest.mark.parametrize(("rtt_s", "is_soon"), [(0.001, False), (0.9, True)])
+def test_what_was_sent_again_is_on_its_way_for_a_round_trip_of_its_path_or_a_moment(
+    rtt_s: float, is_soon: bool
+) -> None:
+    with running() as rig:
+        room = Watching(rig)
+        now = time.monotonic()
+        reports = {room.browser.transport: HEARD._replace(rtt_s=rtt_s)}
+        room.relayed.forwarder.look(now, reports, frozenset())
+        assert room.pump.retransmit(room.egress, [room.had]).sent == 1
+        end = time.monotonic() + LEAST_RTT_S + MARGIN_S
+        while time.monotonic() < end:  # the kernel's clock cannot be moved
+            os.sched_yield()
+        assert room.pump.retransmit(room.egress, [room.had]).sent == (not is_soon)
