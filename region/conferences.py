@@ -51,8 +51,9 @@ from relay.control import (
 from relay.errors import CapacityError, MalformedError, RemoteProtocolError
 from relay.ids import BridgeId, ConferenceId, ParticipantId, Ssrc, VideoCodec
 
-CALM_BEAT_S = 0.5
-"""How often it is seen which conferences are due, while none is lively."""
+CALM_BEAT_S = 1.0
+"""How often it is seen which conferences are due, while none is lively: with all else that happens
+each second."""
 HURRIED_LOOK_S = 0.1
 """The soonest after a look when there is news."""
 REPORT_S = 1.0

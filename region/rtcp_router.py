@@ -1,14 +1,16 @@
 """RTCP of one conference: keyframe requests and NACKs find whom they concern."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 from region.flows import Flows
 from region.kernel import Pump
 from region.keyframes import KeyframeRequests
-from region.legs import Leg
+from region.legs import Leg, Legs
 from region.participant import OWN_SSRC, Participant
 from region.rtcp import Pli, ReceiverReport, build_compound
 from region.trunks import Trunks
+from region.viewer import Viewer
 from relay.ids import BridgeId, MediaKind, SourceId, Ssrc, participant_of
 
 
@@ -36,19 +38,19 @@ class RtcpRouter:
             self._send_pli(source, encodings)
         if not awaiting:
             return False
-        awaited = {
-            each for viewer in self._flows.viewers.values() for each in viewer.awaited(awaiting)
-        }
         feeds = self._flows.feeds
-        awaited |= {
+        wanting: chain[Viewer | Legs] = chain(
+            self._flows.viewers.values(), self._flows.legs.values()
+        )
+        awaited = {
             (source, encoding)
-            for legs in self._flows.legs.values()
-            for source, encoding in legs.awaited(awaiting)
+            for each in wanting
+            for source, encoding in each.awaited(awaiting)
             if source in feeds and feeds[source].answers
         }
         for source, encoding in sorted(awaited):
             self.request_keyframe(source, encoding, now)
-        return any(feeds[source].alive for source, _ in awaited if source in feeds)
+        return any(feeds[source].alive for source, _ in awaited)
 
     def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:
         """A client cannot decode what is in one of its slots."""

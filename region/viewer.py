@@ -177,9 +177,9 @@ class Viewer:
                 del self._before[egress]
 
     def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
-        """The encodings of which these egresses need a keyframe, and can have one."""
+        """The encodings of which these egresses need a keyframe."""
         for egress, carried in self._carried.items():
-            if carried.feed.answers and egress in awaiting:
+            if egress in awaiting:
                 yield carried.feed.source, carried.encoding
 
     def in_slot(self, slot: Slot) -> tuple[SourceId, int] | None:

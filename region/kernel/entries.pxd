@@ -22,6 +22,7 @@ cdef enum:
     MAX_ADDRESSES = 8  # of one transport: interfaces × address families of one browser
     MAX_RTCP_SSRCS = 16  # of one transport: libsrtp keeps a context for each, so they are bounded
     NONE = 0xFFFFFFFF
+    SILENCE = 127  # RFC 6464
     RETRANSMISSIONS = 0x80000000  # in `by_ssrc`, beside a stream's handle
     MAX_NAME = 16  # bytes of a MID or RID
     MAX_UNNAMED = 16  # streams of one transport whose SSRCs are to be learnt
@@ -175,6 +176,11 @@ cdef struct Stream:
     uint8_t mid_length, rid_length  # 0 where it is known by its SSRC from the first
     History history
     Gaps gaps
+
+
+cdef inline bint is_heard(const Stream *stream) noexcept nogil:
+    """Whether its sound is more than silence."""
+    return stream.level_16 >> 4 < SILENCE
 
 
 cdef inline void *new_entry(size_t size) noexcept nogil:

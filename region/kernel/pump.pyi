@@ -48,8 +48,9 @@ class Pump(Receiver):
     def news(self) -> frozenset[int] | None:
         """What has happened since the last call that should not wait for a look.
 
-        Streams that have begun, after a second without a packet or more; of very many at once not
-        all. Empty when a path is over-used and no stream has begun; None when neither is so.
+        Streams that have begun, after a second without a packet or more, or whose sound is heard
+        after nothing but silence; of very many at once not all. Empty when a path is over-used
+        and no stream has begun; None when neither is so.
         """
 
     def pressure_level(self) -> int:

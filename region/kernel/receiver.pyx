@@ -136,6 +136,9 @@ cdef class Receiver(Prober):
         if not observe(stream, rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
             return
+        if not stream.video and not stream.perceptible and is_heard(stream):
+            stream.perceptible = True
+            self._begin(stream_handle)
         if stream.kept:
             history_keep(&stream.history, rtp.sequence, payload, data, length, now_ns)
         if stream.gaps.count and not stream.gappy:

@@ -128,7 +128,8 @@ class Tables(Connections):
         """Streams that have become perceptible, or are no more, since they were named last.
 
         Perceptible is a picture of which a packet came within the last second, and sound that
-        is not silent besides. At most 1,024; the others are named by the next call.
+        is not silent besides; of sound that begins to be heard `Pump.news` has told already. At
+        most 1,024; the others are named by the next call.
         """
 
     def awaiting(self) -> list[int]:

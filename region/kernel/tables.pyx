@@ -29,7 +29,6 @@ cdef enum:
     MAX_AWAITING = 4096  # named at once; the others are at the next look
     MAX_CHANGED = 1024  # likewise
     ALIVE_NS = 1_000_000_000  # since its last packet, as `region/feed.py` has it
-    SILENT_16 = 127 * 16
 
 class Sizes(NamedTuple):
     transports: int
@@ -153,7 +152,7 @@ cdef class Tables(Connections):
         stream.ssrc = ssrc
         stream.csrc = csrc
         stream.clock_rate = clock_rate
-        stream.level_16 = SILENT_16
+        stream.level_16 = SILENCE * 16
         stream.rtx_ssrc = rtx_ssrc
         stream.repairable = repairable or rtx_ssrc != 0
         stream.payload = NO_PAYLOAD
@@ -441,7 +440,7 @@ cdef class Tables(Connections):
                 if stream == NULL:
                     continue
                 perceptible = stream.packets != 0 and stream.last_ns > since_ns and (
-                    stream.video or stream.level_16 >> 4 < SILENT_16 >> 4
+                    stream.video or is_heard(stream)
                 )
                 if perceptible != stream.perceptible:
                     stream.perceptible = perceptible

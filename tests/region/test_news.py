@@ -79,12 +79,13 @@ def test_a_picture_that_begins_or_ends_has_changed_once(rig: Rig) -> None:
     assert rig.pump.changed_streams(now + 2 * STILL_S) == frozenset()
 
 
-def test_a_voice_changes_when_it_is_heard_and_not_when_only_silence_comes(rig: Rig) -> None:
+def test_a_voice_that_is_heard_after_silence_is_news_once_and_has_changed_when_it_ends(
+    rig: Rig,
+) -> None:
     sender = rig.peer(extensions={WIRE_ID: HeaderExtension.AUDIO_LEVEL})
     stream = rig.pump.add_stream(sender.transport, SSRC, video=False, clock_rate=48_000, csrc=4)
-    for number, (level, changed) in enumerate(
-        [(SILENT, frozenset()), (LOUD, {stream}), (LOUD, frozenset())], 1
-    ):
+    said = [(SILENT, {stream}), (SILENT, None), (LOUD, {stream}), (LOUD, None)]
+    for number, (level, news) in enumerate(said, 1):
         sender.send(
             rtp(
                 sequence=number,
@@ -95,7 +96,8 @@ def test_a_voice_changes_when_it_is_heard_and_not_when_only_silence_comes(rig: R
             )
         )
         rig.wait_for_datagrams(number)
-        assert rig.pump.changed_streams(time.monotonic()) == changed
+        assert rig.pump.news() == news
+        assert rig.pump.changed_streams(time.monotonic()) == frozenset()
     assert rig.pump.changed_streams(time.monotonic() + STILL_S) == {stream}
 
 
