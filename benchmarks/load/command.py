@@ -1,6 +1,7 @@
 """`octomesh load`: a deployment under the load of so many people, measured by what they get."""
 
 import json
+import signal
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,18 +67,33 @@ def run(settings: LoadSettings) -> None:
     SettingsError, one line, when nobody gets in; click.Abort when somebody interrupts it.
     """
     console = Console(highlight=False)
-    outcome: Outcome | None = None
     with telling(console) as tell:
-        try:
-            outcome = trio.run(_run, settings, tell)
-        except* KeyboardInterrupt:
-            pass  # everybody has left
+        outcome = trio.run(_unless_interrupted, settings, tell)
     if outcome is None:
         raise click.Abort
     console.print(outcome.table())
     if settings.out is not None:
         for path in _write(outcome, settings.out, console):
             console.print(f"wrote {path}", soft_wrap=True)
+
+
+async def _unless_interrupted(settings: LoadSettings, tell: Tell) -> Outcome | None:
+    """None when it was; everybody has left then.
+
+    KeyboardInterrupt may be raised where nothing hands it on, in a finalizer say.
+    """
+    outcome = None
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with trio.open_nursery() as nursery:
+
+            async def cancel_when_interrupted() -> None:
+                await anext(interrupts)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(cancel_when_interrupted)
+            outcome = await _run(settings, tell)
+            nursery.cancel_scope.cancel()
+    return outcome
 
 
 async def _run(settings: LoadSettings, tell: Tell) -> Outcome:
