@@ -7,11 +7,15 @@ from region.flows import Flows
 from region.kernel import Pump
 from region.keyframes import KeyframeRequests
 from region.legs import Leg, Legs
-from region.participant import OWN_SSRC, Participant
+from region.participant import OWN_SSRC, Participant, Slot
 from region.rtcp import Pli, ReceiverReport, build_compound
 from region.trunks import Trunks
 from region.viewer import Viewer
 from relay.ids import BridgeId, MediaKind, SourceId, Ssrc, participant_of
+
+MADE_GOOD_S = 2.0
+"""A keyframe makes up for all that was lost before it. What is missed until it is there was lost
+before, and keyframe upon keyframe would fill a thin link with nothing else."""
 
 
 class RtcpRouter:
@@ -22,6 +26,8 @@ class RtcpRouter:
         self._pump = pump
         self._trunks = trunks
         self._keyframes = KeyframeRequests()
+        self._made_good_s: dict[tuple[SourceId, int], float] = {}
+        """By encoding: when a keyframe was asked for to make up for what was lost."""
 
     # Keyframes
 
@@ -79,7 +85,9 @@ class RtcpRouter:
 
     def retain_only_what_flows(self) -> None:
         """Forget whom nobody can be asked for any more."""
-        self._keyframes.retain(self._flows.feeds.keys())
+        feeds = self._flows.feeds
+        self._keyframes.retain(feeds.keys())
+        self._made_good_s = {of: at_s for of, at_s in self._made_good_s.items() if of[0] in feeds}
 
     def _send_pli(self, source: SourceId, encodings: Iterable[int]) -> None:
         incoming = self._flows.incoming.get(source)
@@ -105,7 +113,14 @@ class RtcpRouter:
         """
         for slot in participant.slots:
             if slot.ssrc == ssrc and self._pump.retransmit(slot.egress, sequences).gone:
-                self.slot_keyframe(participant, ssrc, now)
+                self._make_good(participant, slot, now)
+
+    def _make_good(self, participant: Participant, slot: Slot, now: float) -> None:
+        viewer = self._flows.viewers.get(participant.id)
+        carried = None if viewer is None else viewer.in_slot(slot)
+        if carried and now - self._made_good_s.get(carried, float("-inf")) >= MADE_GOOD_S:
+            self._made_good_s[carried] = now
+            self.request_keyframe(*carried, now)
 
     def leg_nack(self, peer: BridgeId, ssrc: Ssrc, sequences: list[int]) -> bool:
         """A peer misses packets of what goes to it by this SSRC; whether that is ours."""

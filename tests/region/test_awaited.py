@@ -9,6 +9,7 @@ import pytest
 from region.forwarder import LEAST_RTT_S
 from region.kernel import reference
 from region.participant import Slot
+from region.rtcp_router import MADE_GOOD_S
 from relay.ids import MediaKind, SourceKind, Ssrc
 from relay.payload import PayloadType
 from tests.region.forwarding import SSRC, Onlooker, Relayed
@@ -74,6 +75,21 @@ def test_what_a_browser_misses_and_cannot_have_any_more_costs_a_keyframe(is_gone
         now = time.monotonic() + LATER_S
         room.relayed.forwarder.rtcp.slot_nack(room.browser, SLOT, [room.had], now)
         assert room.relayed.trunks.asked == ({SSRC} if is_gone else set())
+
+
+def test_what_was_lost_before_a_keyframe_costs_no_other_one() -> None:
+    with running() as rig:
+        room = Watching(rig)
+        end = time.monotonic() + FORGOTTEN_AFTER_S
+        while time.monotonic() < end:  # the kernel's clock cannot be moved
+            os.sched_yield()
+        asked = []
+        now = time.monotonic() + LATER_S
+        for elapsed_s in (0.0, MADE_GOOD_S / 2, MADE_GOOD_S - MARGIN_S, MADE_GOOD_S):
+            room.relayed.trunks.asked.clear()
+            room.relayed.forwarder.rtcp.slot_nack(room.browser, SLOT, [room.had], now + elapsed_s)
+            asked.append(bool(room.relayed.trunks.asked))
+        assert asked == [True, False, False, True]
 
 
 @pytest.mark.parametrize(("rtt_s", "is_soon"), [(0.001, False), (0.9, True)])
