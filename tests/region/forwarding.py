@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from region.forwarder import Forwarder
+from region.kernel import PathReport
+from region.kernel.report import Usage
 from region.legs import LinkSsrcs, TrunkSide
 from region.participant import Slot
 from region.rtcp import Pli, parse_compound_untrusted
@@ -19,6 +21,20 @@ CONFERENCE = ConferenceId("garden")
 SSRC = Ssrc(0x1111)
 """Of what comes over the trunk."""
 VP8 = 96
+HEARD = PathReport(
+    usage=Usage.NORMAL,
+    heard=True,
+    acked_bps=300e3,
+    sent_bps=300e3,
+    queue_s=0.0,
+    acked_packets=30,
+    lost_packets=0,
+    rtt_s=0.01,
+    unanswered_s=None,
+    never_sent=0,
+    probe=None,
+)
+"""What a path says of itself on which all is well."""
 
 
 @dataclass(slots=True)

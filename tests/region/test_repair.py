@@ -63,6 +63,14 @@ class Call:
         assert self.pump.retransmit(self.slot, [sequence]).sent == 1
         return len(self.receiver.socket.recv(4096))
 
+    def switched(self, picture: bytes) -> reference.Packet:
+        """The first packet of another stream, which the slot carries from now on."""
+        other = self.rig.peer(payload_types={VP8: VP8})
+        stream = self.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
+        self.pump.set_source(self.slot, stream)
+        other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + picture))
+        return self.received()
+
     def received(self) -> reference.Packet:
         return reference.parse_untrusted(self.receiver.receive())
 
@@ -200,14 +208,10 @@ def test_a_path_that_was_full_of_repeats_has_room_again_later(rig: Rig) -> None:
 
 def test_what_was_sent_before_a_switch_gives_way_to_what_came_after(rig: Rig) -> None:
     call = Call(rig)
-    other = rig.peer(payload_types={VP8: VP8})
-    stream = rig.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
     for sequence in range(3):
         call.send(sequence)
     before = [call.received().sequence for _ in range(3)]
-    rig.pump.set_source(call.slot, stream)
-    other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + bytes(900)))
-    after = call.received().sequence
+    after = call.switched(bytes(900)).sequence
     rig.pump.limit_repeats(call.receiver.transport, 10_000)  # one of them takes 0.7 s
     assert rig.pump.retransmit(call.slot, [after, *before]).sent == 1
     assert rig.dropped() == {"nack_limited": 3}
@@ -226,13 +230,9 @@ def test_what_is_older_than_a_second_is_forgotten(rig: Rig) -> None:
 
 def test_a_slot_that_has_switched_still_repeats_what_it_sent_before(rig: Rig) -> None:
     call = Call(rig)
-    other = rig.peer(payload_types={VP8: VP8})
-    stream = rig.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
     call.send(0)
     before = call.received()
-    rig.pump.set_source(call.slot, stream)
-    other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + b"new"))
-    after = call.received()
+    after = call.switched(b"new")
     assert rig.pump.retransmit(call.slot, [before.sequence, after.sequence]).sent == 2
     assert call.received().payload[2:] == before.payload
     again = call.received()
@@ -242,13 +242,9 @@ def test_a_slot_that_has_switched_still_repeats_what_it_sent_before(rig: Rig) ->
 
 def test_what_is_gone_from_before_a_switch_is_made_up_for_by_the_switch(rig: Rig) -> None:
     call = Call(rig)
-    other = rig.peer(payload_types={VP8: VP8})
-    stream = rig.pump.add_stream(other.transport, 9, video=True, clock_rate=90_000, csrc=8)
     call.send(0)
     before = call.received()
-    rig.pump.set_source(call.slot, stream)
-    other.send(rtp(sequence=500, timestamp=3, ssrc=9, payload=KEYFRAME + b"new"))
-    call.received()
+    call.switched(b"new")
     rig.pump.remove_stream(call.stream)
     assert rig.pump.retransmit(call.slot, [before.sequence]) == Repeats(sent=0, gone=0)
 

@@ -6,32 +6,17 @@ from typing import Any
 import pytest
 
 from region.feed import Feed
-from region.kernel import PathReport
-from region.kernel.report import Usage
 from region.participant import Slot
 from region.viewer import Viewer
 from relay.control import Picture
 from relay.ids import MediaKind, SourceId, Ssrc, VideoCodec, source_id
-from tests.region.forwarding import Onlooker
+from tests.region.forwarding import HEARD, Onlooker
 from tests.region.rig import Rig, running
 from tests.region.seating import ANNA, CAMERA
 from tests.region.test_feed import NOTHING, counted
 
 SLOT = Ssrc(7)
 VP8_BPS, THUMBNAIL_PX = 1_500_000, 180
-HEARD = PathReport(
-    usage=Usage.NORMAL,
-    heard=True,
-    acked_bps=300e3,
-    sent_bps=300e3,
-    queue_s=0.0,
-    acked_packets=30,
-    lost_packets=0,
-    rtt_s=0.01,
-    unanswered_s=None,
-    never_sent=0,
-    probe=None,
-)
 
 
 class Room:
