@@ -57,7 +57,7 @@ class Viewer:
         self._rates_bps: dict[SourceId, Rates] = {}
         """As of the last `share_out`."""
         self._spare_bps = 0
-        """What it left."""
+        """What it left, and larger pictures that stand in have not taken."""
         self._carried: dict[int, _Carried] = {}
         """By egress: what it carries or will as soon as a keyframe comes."""
         self._before: dict[int, _Carried] = {}
@@ -153,9 +153,10 @@ class Viewer:
             return choice
         rates_bps = self._rates_bps[feed.source]
         larger_bps = rates_bps.get(Layer(choice.encoding, choice.limit.temporal))
-        if larger_bps is not None and larger_bps - rates_bps[layer] <= self._spare_bps:
-            return choice
-        return Choice(encoding=layer.spatial, limit=layer)
+        if larger_bps is None or larger_bps - rates_bps[layer] > self._spare_bps:
+            return Choice(encoding=layer.spatial, limit=layer)
+        self._spare_bps -= larger_bps - rates_bps[layer]
+        return choice
 
     def targets(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, Layer]]:
         """What has to come so that every picture is as it shall be, and until then as it is.
