@@ -10,7 +10,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 KERNEL = (
-    *("pump", "receiver", "prober", "report", "sender", "outbox"),
+    *("pump", "receiver", "replier", "prober", "report", "sender", "outbox"),
     *("tables", "connections", "transports"),
 )
 LOAD = ("roster", "counts", "packer", "player", "receiver", "reporter", "engine")

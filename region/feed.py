@@ -9,7 +9,7 @@ from math import exp
 
 from region.allocation import Rates, nominal_rates
 from region.encodings import Encoding
-from region.kernel import StreamStats
+from region.kernel import ALIVE_S, StreamStats
 from relay.ids import (
     SPATIAL_LAYERS,
     TEMPORAL_LAYERS,
@@ -21,8 +21,6 @@ from relay.ids import (
 )
 from relay.payload import PayloadType
 
-ALIVE_S = 1.0
-"""An encoding without packets for longer has stopped: at 7.5 pictures a second it has had seven."""
 SCREEN_ALIVE_S = 5.0
 """Of a screen nothing comes while nothing on it moves, or one picture a second."""
 _SMOOTHING_S = 2.0

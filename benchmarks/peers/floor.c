@@ -2,8 +2,10 @@
    sendmmsg from separate buffers) without cryptography and rewriting: each media packet is copied
    and sent to every destination. Its one argument is the address to listen on; it prints the port.
 
-   A datagram of one byte makes its sender a destination ('+'), or no longer ('-'). Other than
-   media is received and no more. It ends with its standard input. */
+   A datagram of three bytes, the last two a room's number, makes who sent it one of the room's
+   destinations ('+'), or no longer ('-'), or the one whose media the room gets ('*'): by its port,
+   so that no two of them have the same. Other than media is received and no more. It ends with
+   its standard input. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -11,18 +13,26 @@
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BATCH_IN = 64, BATCH_OUT = 128, BYTES = 2048, DESTINATIONS = 4096, BUFFER = 4 << 20 };
+enum { BATCH_IN = 64, BATCH_OUT = 128, BYTES = 2048, DESTINATIONS = 4096, ROOMS = 4096, BUFFER = 4 << 20 };
 
-static struct sockaddr_in6 in_address[BATCH_IN], destination[DESTINATIONS];
+struct room {
+    struct sockaddr_in6 *destination;
+    int destinations;
+};
+
+static struct sockaddr_in6 in_address[BATCH_IN];
 static uint8_t in_data[BATCH_IN][BYTES], out_data[BATCH_OUT][BYTES];
 static struct iovec in_vector[BATCH_IN], out_vector[BATCH_OUT];
 static struct mmsghdr in_message[BATCH_IN], out_message[BATCH_OUT];
-static int destinations, queued;
+static struct room room_of[ROOMS];
+static uint16_t by_port[1 << 16];
+static int queued;
 
 static void flush(int fd) {
     int at = 0;
@@ -34,23 +44,30 @@ static void flush(int fd) {
     queued = 0;
 }
 
-static void forward(int fd, const uint8_t *data, unsigned length) {
-    for (int d = 0; d < destinations; d++) {
+static void forward(int fd, const struct room *room, const uint8_t *data, unsigned length) {
+    for (int d = 0; d < room->destinations; d++) {
         if (queued == BATCH_OUT) flush(fd);
         memcpy(out_data[queued], data, length);
         out_vector[queued] = (struct iovec){out_data[queued], length};
         out_message[queued].msg_hdr = (struct msghdr){
             .msg_iov = &out_vector[queued], .msg_iovlen = 1,
-            .msg_name = &destination[d], .msg_namelen = sizeof destination[d]};
+            .msg_name = &room->destination[d], .msg_namelen = sizeof room->destination[d]};
         queued++;
     }
 }
 
-static void change(uint8_t what, const struct sockaddr_in6 *who) {
-    int d = 0;
-    while (d < destinations && memcmp(&destination[d], who, sizeof *who)) d++;
-    if (what == '+' && d == destinations && d < DESTINATIONS) destination[destinations++] = *who;
-    if (what == '-' && d < destinations) destination[d] = destination[--destinations];
+static void change(const uint8_t *data, const struct sockaddr_in6 *who) {
+    int number = data[1] << 8 | data[2], d = 0;
+    if (number >= ROOMS) return;
+    struct room *room = &room_of[number];
+    if (!room->destination) room->destination = calloc(DESTINATIONS, sizeof *who);
+    if (!room->destination) abort();
+    if (data[0] == '*') by_port[who->sin6_port] = number;
+    while (d < room->destinations && memcmp(&room->destination[d], who, sizeof *who)) d++;
+    if (data[0] == '+' && d == room->destinations && d < DESTINATIONS)
+        room->destination[room->destinations++] = *who;
+    if (data[0] == '-' && d < room->destinations)
+        room->destination[d] = room->destination[--room->destinations];
 }
 
 int main(int count, char **argument) {
@@ -87,9 +104,9 @@ int main(int count, char **argument) {
             for (int i = 0; i < received; i++) {
                 const uint8_t *data = in_data[i];
                 unsigned size = in_message[i].msg_len;
-                if (size == 1) change(data[0], &in_address[i]);
+                if (size == 3) change(data, &in_address[i]);
                 else if (size >= 12 && data[0] >> 6 == 2 && (data[1] < 192 || data[1] > 223))
-                    forward(fd, data, size);
+                    forward(fd, &room_of[by_port[in_address[i].sin6_port]], data, size);
             }
             flush(fd);
         } while (received == BATCH_IN);

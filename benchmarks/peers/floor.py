@@ -1,7 +1,7 @@
 """The floor as a bridge: `floor.c` copies a sender's packets to all others, as they are.
 
 Receivers have the sender's key and numbers, so what comes is decrypted and checked like that of
-a real bridge. One room, one sender, and no choice of what is received.
+a real bridge. One sender a room, and no choice of what is received.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from relay.ids import SourceKind
 
 MASTER_BYTES = 28
 _SOURCE = Path(__file__).with_name("floor.c")
-_JOIN, _LEAVE = b"+", b"-"
+_SEND, _JOIN, _LEAVE = b"*", b"+", b"-"
 
 
 class Floor:
@@ -56,7 +56,8 @@ class FloorBridge:
         self._place, self._port = place, port
         self._certificate = LoadCertificate()
         self._key = os.urandom(MASTER_BYTES)
-        self._offer: str | None = None
+        self._offers: dict[str, str] = {}
+        """Of each room's sender; a room's number is its place here."""
 
     async def join(
         self,
@@ -72,20 +73,20 @@ class FloorBridge:
         try:
             offer = connection.offer(wish)
             if connection.sources:
-                self._offer = offer
-            if self._offer is None:
-                raise RemoteProtocolError("The floor has no sender yet.")
-            connection.remote = parse_untrusted(self._offer)
+                self._offers[room] = offer
+            if room not in self._offers:
+                raise RemoteProtocolError("The floor has no sender in this room yet.")
+            number = list(self._offers).index(room).to_bytes(2, "big")
+            connection.remote = parse_untrusted(self._offers[room])
             connection.socket.connect((self._place.address, self._port))
-            if not connection.sources:
-                connection.socket.send(_JOIN)
+            connection.socket.send((_SEND if connection.sources else _JOIN) + number)
             carried = traffic.add(connection)
             try:
                 task_status.started(FloorMember(carried.client, carried.senders))
                 await trio.sleep_forever()
             finally:
                 traffic.remove(carried.client)
-                connection.socket.send(_LEAVE)
+                connection.socket.send(_LEAVE + number)
         finally:
             connection.close()
 

@@ -7,10 +7,11 @@ the oracle that tests hold the rewrite to.
 from region.kernel.pump import DTLS, NO_TRANSPORT, RTCP, STUN, Datagram, Pump
 from region.kernel.report import PathReport
 from region.kernel.sender import Repeats
-from region.kernel.tables import NO_STREAM, EgressStats, StreamStats
+from region.kernel.tables import ALIVE_S, NO_STREAM, EgressStats, StreamStats
 from region.kernel.transports import TransportStats, is_tcp, pack_address, unpack_address
 
 __all__ = [
+    "ALIVE_S",
     "DTLS",
     "NO_STREAM",
     "NO_TRANSPORT",

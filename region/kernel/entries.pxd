@@ -22,6 +22,7 @@ cdef enum:
     MAX_ADDRESSES = 8  # of one transport: interfaces × address families of one browser
     MAX_RTCP_SSRCS = 16  # of one transport: libsrtp keeps a context for each, so they are bounded
     NONE = 0xFFFFFFFF
+    ALIVE_NS = 1_000_000_000  # since its last packet, a stream has neither paused nor ended
     SILENCE = 127  # RFC 6464
     RETRANSMISSIONS = 0x80000000  # in `by_ssrc`, beside a stream's handle
     MAX_NAME = 16  # bytes of a MID or RID

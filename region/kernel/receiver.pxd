@@ -4,15 +4,13 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from region.kernel.descriptor cimport Frame
 from region.kernel.entries cimport Stream, Transport
-from region.kernel.prober cimport Prober
+from region.kernel.replier cimport Replier
 from region.kernel.sender cimport Arrived
 from region.kernel.wire cimport Rtp
 
 cdef enum:
     BATCH_IN = 64
     MAX_BEGUN = 1024
-    MAX_GAPPY = 1024
-    MAX_REPORTING = 4096
 
 cdef struct Pending:
     # A media packet of this batch that has not gone to its egresses yet.
@@ -23,7 +21,7 @@ cdef struct Pending:
     uint32_t stream  # NONE when it has gone
 
 
-cdef class Receiver(Prober):
+cdef class Receiver(Replier):
     cdef bint queued  # Python is to be woken
     cdef bint unheard  # there is news that Python has not been told
     # Streams that have begun, of which Python has not been told.
@@ -33,12 +31,6 @@ cdef class Receiver(Prober):
     cdef Pending pending[BATCH_IN]
     cdef int pending_count
     cdef uint32_t pending_work  # packets that will leave for them
-    # Streams of which something is missing.
-    cdef uint32_t gappy[MAX_GAPPY]
-    cdef int gappy_count
-    # Transports to whose sender feedback is due.
-    cdef uint32_t reporting[MAX_REPORTING]
-    cdef int reporting_count
 
     cdef void _receive_media(
         self, uint32_t handle, int64_t now_ns, uint8_t *data, int length,
@@ -68,9 +60,3 @@ cdef class Receiver(Prober):
     cdef void _hand_on_run(
         self, uint32_t stream_handle, const Arrived **run, int count
     ) noexcept nogil
-    cdef void _watch(self, uint32_t handle, Stream *stream) noexcept nogil
-    cdef void _ask_again(self, int64_t now_ns) noexcept nogil
-    cdef void _note_arrival(
-        self, uint32_t handle, Transport *transport, const Rtp *rtp, int64_t now_ns
-    ) noexcept nogil
-    cdef void _report_arrivals(self, int64_t now_ns) noexcept nogil

@@ -1,27 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 # cython: freethreading_compatible=False, embedsignature=True
-"""What becomes of a media packet: opened, named, restored, read, and handed to its egresses.
-
-And what is said of it to its sender: what is missing, and when each packet came.
-"""
+"""What becomes of a media packet: opened, named, restored, read, and handed to its egresses."""
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memcmp, memmove, memset
 
-from region.kernel.arrivals cimport *
 from region.kernel.crypt cimport *
 from region.kernel.descriptor cimport Frame, Structure, find_targets, parse_descriptor
 from region.kernel.entries cimport *
 from region.kernel.flow cimport observe
 from region.kernel.history cimport history_keep
-from region.kernel.outbox cimport RUN, TRAILER_BYTES, libsrtp
+from region.kernel.outbox cimport RUN, libsrtp
 from region.kernel.picture cimport *
 from region.kernel.pressure cimport pressure_leaves_out
-from region.kernel.prober cimport Prober
 from region.kernel.red cimport red_primary
-from region.kernel.repair cimport *
-from region.kernel.sender cimport OWN_SSRC, Arrived
+from region.kernel.repair cimport gaps_fill
+from region.kernel.replier cimport Replier
+from region.kernel.sender cimport Arrived
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
 from region.kernel.transports cimport *
@@ -33,8 +29,6 @@ cdef enum:
     CRYPT_LINES = 9  # of cache, of a key
 
     MAX_WORK = 2048  # packets that leave before anybody else may have the lock
-    STILL_NS = 1_000_000_000  # a stream that begins after so long is news
-    MAX_NACK_BYTES = 20 + 4 * MAX_MISSING + TRAILER_BYTES
 
     SRTP_AUTH_FAIL = 7
     SRTP_REPLAY_FAIL = 9
@@ -46,7 +40,6 @@ cdef uint8_t H264 = PayloadType.H264
 cdef uint8_t AV1 = PayloadType.AV1
 cdef uint8_t OPUS_RED = PayloadType.OPUS_RED
 cdef uint8_t AUDIO_LEVEL = HeaderExtension.AUDIO_LEVEL
-cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
 cdef uint8_t DEPENDENCIES = HeaderExtension.DEPENDENCY_DESCRIPTOR
 cdef uint8_t MID = HeaderExtension.MID
 cdef uint8_t RID = HeaderExtension.RID
@@ -73,7 +66,7 @@ cdef inline void fetch_crypt(const Crypt *crypt) noexcept nogil:
             prefetch(<const uint8_t *>crypt + i * LINE_BYTES)
 
 
-cdef class Receiver(Prober):
+cdef class Receiver(Replier):
     cdef void _receive_media(
         self, uint32_t handle, int64_t now_ns, uint8_t *data, int length,
     ) noexcept nogil:
@@ -131,7 +124,7 @@ cdef class Receiver(Prober):
             self.counter[DROPPED_UNKNOWN_PAYLOAD] += 1
             return
         self.counter[PACKETS_IN] += 1
-        if now_ns - stream.last_ns >= STILL_NS:
+        if now_ns - stream.last_ns >= ALIVE_NS:
             self._begin(stream_handle)
         if not observe(stream, rtp, length, now_ns, AUDIO_LEVEL, restored):
             self.counter[DROPPED_DUPLICATE] += 1
@@ -430,82 +423,3 @@ cdef class Receiver(Prober):
             if i + 1 < stream.egresses:
                 fetch_crypt(stream.egress[i + 1].transport.crypt_out)
             self._forward(stream_handle, stream, stream.egress[i], run, count)
-
-    cdef void _watch(self, uint32_t handle, Stream *stream) noexcept nogil:
-        """Ask for what is missing of this stream, at the end of this batch and later."""
-        if self.gappy_count < MAX_GAPPY:
-            self.gappy[self.gappy_count] = handle
-            self.gappy_count += 1
-            stream.gappy = True
-
-    cdef void _ask_again(self, int64_t now_ns) noexcept nogil:
-        """Send the NACKs that are due."""
-        cdef uint16_t wanted[MAX_MISSING]
-        cdef uint8_t packet[MAX_NACK_BYTES]
-        cdef int i, kept = 0, count, length
-        cdef Stream *stream
-        cdef Transport *transport
-        for i in range(self.gappy_count):
-            stream = self.streams[self.gappy[i]]
-            if stream == NULL or not stream.gappy:
-                continue
-            transport = self.transports[stream.transport]
-            count = gaps_due(&stream.gaps, wanted, now_ns, transport.rtt_ns)
-            if count:
-                length = write_nack(packet, OWN_SSRC, stream.ssrc, wanted, count)
-                self._send_own_rtcp(transport, packet, length)
-                self.counter[NACKED] += count
-            if stream.gaps.count:
-                self.gappy[kept] = self.gappy[i]
-                kept += 1
-            else:
-                stream.gappy = False
-        self.gappy_count = kept
-
-    cdef void _note_arrival(
-        self, uint32_t handle, Transport *transport, const Rtp *rtp, int64_t now_ns
-    ) noexcept nogil:
-        """Keep for the next feedback when a packet with a transport-wide number came."""
-        cdef int i
-        for i in range(rtp.extensions):
-            if rtp.extension[i].canonical == TRANSPORT_SEQUENCE and rtp.extension[i].length == 2:
-                break
-        else:
-            return
-        if transport.arrivals == NULL:
-            transport.arrivals = <Arrivals *>calloc(1, sizeof(Arrivals))
-            if transport.arrivals == NULL:
-                return
-        transport.arrival_ssrc = rtp.ssrc
-        arrived(transport.arrivals, load16(rtp.extension[i].data), now_ns)
-        if not transport.arrivals.reporting and self.reporting_count < MAX_REPORTING:
-            self.reporting[self.reporting_count] = handle
-            self.reporting_count += 1
-            transport.arrivals.reporting = True
-            transport.arrivals.due_ns = now_ns + FEEDBACK_NS
-        if <uint16_t>(transport.arrivals.end - transport.arrivals.first) >= MAX_STATUSES:
-            transport.arrivals.due_ns = now_ns
-
-    cdef void _report_arrivals(self, int64_t now_ns) noexcept nogil:
-        """Send the feedback that is due."""
-        cdef uint8_t packet[MAX_FEEDBACK_BYTES + TRAILER_BYTES]
-        cdef int i, kept = 0, length
-        cdef Transport *transport
-        for i in range(self.reporting_count):
-            transport = self.transports[self.reporting[i]]
-            if transport == NULL or transport.arrivals == NULL or not transport.arrivals.reporting:
-                continue
-            if now_ns < transport.arrivals.due_ns:
-                self.reporting[kept] = self.reporting[i]
-                kept += 1
-                continue
-            transport.arrivals.reporting = False
-            while True:
-                length = write_feedback(
-                    transport.arrivals, OWN_SSRC, transport.arrival_ssrc, packet
-                )
-                if length == 0:
-                    break
-                self.counter[FEEDBACKS] += 1
-                self._send_own_rtcp(transport, packet, length)
-        self.reporting_count = kept

@@ -5,6 +5,8 @@ from typing import NamedTuple
 from region.kernel.connections import Connections
 
 NO_STREAM: int
+ALIVE_S: float
+"""An encoding without packets for longer has stopped: at 7.5 pictures a second it has had seven."""
 
 class Sizes(NamedTuple):
     """How many entries the tables have."""

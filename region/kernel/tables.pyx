@@ -22,13 +22,13 @@ from region.kernel.transports cimport *
 from relay.errors import CapacityError, LocalProtocolError
 
 NO_STREAM = -1
+ALIVE_S = ALIVE_NS / 1e9
 
 cdef enum:
     FIRST_CREDIT = 32  # packets that an egress may send again before it has sent many
 
     MAX_AWAITING = 4096  # named at once; the others are at the next look
     MAX_CHANGED = 1024  # likewise
-    ALIVE_NS = 1_000_000_000  # since its last packet, as `region/feed.py` has it
 
 class Sizes(NamedTuple):
     transports: int

@@ -1,6 +1,6 @@
 from region.encodings import Encoding
-from region.feed import ALIVE_S, SCREEN_ALIVE_S, Feed
-from region.kernel import StreamStats
+from region.feed import SCREEN_ALIVE_S, Feed
+from region.kernel import ALIVE_S, StreamStats
 from relay.ids import Layer, ParticipantId, SourceKind, VideoCodec, source_id
 from relay.payload import PayloadType
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from region.feed import ALIVE_S
 from region.forwarder import (
     AWAKE_S,
     CALM_LOOK_S,
@@ -16,6 +15,7 @@ from region.forwarder import (
     REST_LOOK_S,
     Forwarder,
 )
+from region.kernel import ALIVE_S
 from relay.control import View
 from tests.region.forwarding import CONFERENCE, Onlooker, Relayed
 from tests.region.rig import Rig, running
