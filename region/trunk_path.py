@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import trio
 from pylibsrtp import Policy, Session
 
+from region.beats import beat
 from region.demux import Demux, StunArrival
 from region.ice import IceCredentials
 from region.kernel import RTCP, Datagram, Pump, pack_address
@@ -28,7 +29,6 @@ from relay.probe import (
     PathMeter,
     PathSummary,
     ProbeKind,
-    encode_echo,
     encode_probe,
 )
 from relay.trunk_messages import SRTP_KEY_BYTES, TrunkHello
@@ -88,7 +88,6 @@ class TrunkPath:
         self._early: list[StunArrival] = []
         self._selected: bytes | None = None
         self._expected: set[bytes] = set()
-        self._next_probe_s = 0.0
         self._up = False
         self._closed = False
         self._dropped: Counter[str] = Counter()
@@ -131,6 +130,7 @@ class TrunkPath:
         self._pump.set_extensions(
             self.transport, {int(each): int(each) for each in HeaderExtension}
         )
+        self._pump.echo_probes(self.transport)
         self._checker = PathChecker(
             self._secrets.ice,
             IceCredentials(hello.ice_ufrag, hello.ice_pwd),
@@ -149,10 +149,10 @@ class TrunkPath:
         """Keep checking and probing, from `open` on, until cancelled."""
         await self._opened.wait()
         while True:
-            now = time.monotonic()
-            self._tick(now)
-            wake_s = self._next_probe_s if self._selected else now + _CHECKING_TICK_S
-            await trio.sleep(max(wake_s - now, 0.001))
+            self._demux.dispatch()  # echoes wake nobody
+            self._tick(time.monotonic())
+            # The paths of all trunks probe together.
+            await beat(PROBE_INTERVAL_S if self._selected else _CHECKING_TICK_S)
 
     def close(self, reason: str) -> None:
         """Say that the path is down, if it was up, then remove the transport; again is harmless."""
@@ -179,19 +179,15 @@ class TrunkPath:
         if self._closed or self._checker is None:
             return
         if self._selected is not None:
-            if not self._meter.is_up(now):
-                self._go_down("the path does not answer")
-            elif now >= self._next_probe_s:
+            if self._meter.is_up(now):
                 self._probe(now)
+            else:
+                self._go_down("the path does not answer")
         self._check(now)
 
     def _probe(self, now: float) -> None:
-        # No catching up after a stall: the path is measured, not our scheduling.
-        self._next_probe_s = max(self._next_probe_s, now - PROBE_INTERVAL_S) + PROBE_INTERVAL_S
-        self._send_app(ProbeKind.PROBE, encode_probe(self._meter.next_probe(now)))
-
-    def _send_app(self, kind: ProbeKind, data: bytes) -> None:
-        app = App(subtype=kind, ssrc=TRUNK_SSRC, name=PROBE_NAME, data=data)
+        data = encode_probe(self._meter.next_probe(now))
+        app = App(subtype=ProbeKind.PROBE, ssrc=TRUNK_SSRC, name=PROBE_NAME, data=data)
         self._pump.send_rtcp(self.transport, build_compound(app))
 
     def _go_down(self, reason: str) -> None:
@@ -245,9 +241,7 @@ class TrunkPath:
         self._selected = selected
         self._pump.select_address(self.transport, selected)
         if first:
-            now = time.monotonic()
-            self._next_probe_s = now
-            self._probe(now)
+            self._probe(time.monotonic())
 
     def _on_datagram(self, datagram: Datagram) -> None:
         if datagram.kind != RTCP:
@@ -263,14 +257,11 @@ class TrunkPath:
             self._handlers.rtcp(datagram.data, datagram.received_s)
 
     def _take_untrusted(self, packet: RtcpPacket, datagram: Datagram) -> bool:
-        """Whether the packet was a probe or an echo, which then is dealt with."""
+        """Whether the packet was a probe, which the pump has echoed, or an echo."""
         if not isinstance(packet, App) or packet.name != PROBE_NAME:
             return False
         if packet.subtype == ProbeKind.PROBE:
-            echo = self._meter.receive_probe_untrusted(
-                packet.data, datagram.received_s, time.monotonic()
-            )
-            self._send_app(ProbeKind.ECHO, encode_echo(echo))
+            self._meter.receive_probe_untrusted(packet.data, datagram.received_s)
         elif packet.subtype == ProbeKind.ECHO:
             self._meter.receive_echo_untrusted(packet.data, datagram.received_s)
             if self._meter.rtt_s is not None:

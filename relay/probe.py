@@ -23,6 +23,8 @@ ECHO_DEADLINE_S = 1.0
 """An unanswered probe counts as lost after this; an echo that comes later is too late."""
 MAX_HOLD_S = 1.0
 """A peer that sat on a probe for longer says nothing about the path."""
+_ANSWER_S = 0.9 * PROBE_INTERVAL_S
+"""What a probe has for its echo until it is missed: timers are not exact."""
 WINDOW_PROBES = 600
 """Figures are of the last minute: 600 probes."""
 LOSS_PROBES = 100
@@ -44,7 +46,7 @@ class ProbeKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Echo this at once."""
+    """To be echoed at once."""
 
     sequence: int
     """Modulo 2^32."""
@@ -111,7 +113,7 @@ class _Sent:
 
 
 class PathMeter:
-    """Both roles of one end of a path: it probes, answers the peer's probes, and measures."""
+    """One end of a path: it probes, and measures by echoes and by the peer's probes."""
 
     def __init__(self) -> None:
         self._next_sequence = 0
@@ -136,12 +138,9 @@ class PathMeter:
         self._last_sent_s = now
         return probe
 
-    def receive_probe_untrusted(self, payload: bytes, received_s: float, now: float) -> Echo:
-        """The echo to send at `now` for what arrived at `received_s`."""
-        probe = decode_probe_untrusted(payload)
-        self._note_arrival(probe, received_s)
-        hold_us = min(max(int((now - received_s) * _US), 0), 0xFFFFFFFF)
-        return Echo(sequence=probe.sequence, sent_us=probe.sent_us, hold_us=hold_us)
+    def receive_probe_untrusted(self, payload: bytes, received_s: float) -> None:
+        """Take a probe of the peer that arrived at `received_s`: it tells the jitter."""
+        self._note_arrival(decode_probe_untrusted(payload), received_s)
 
     def receive_echo_untrusted(self, payload: bytes, received_s: float) -> None:
         """Take an echo that arrived at `received_s`; what cannot be true is counted, no more."""
@@ -173,14 +172,14 @@ class PathMeter:
         return bool(self._rtts_s)
 
     def is_up(self, now: float) -> bool:
-        """False once MAX_MISSED probes in a row had an interval's time each and no echo came.
+        """False once MAX_MISSED probes in a row had _ANSWER_S each and no echo came.
 
         It counts probes and not time: when our own side stalls, the path is not to blame.
         """
         limit = MAX_MISSED if self._rtts_s else MAX_MISSED_AT_FIRST
         if self._missed > limit:
             return False
-        due = self._last_sent_s is not None and now - self._last_sent_s >= PROBE_INTERVAL_S
+        due = self._last_sent_s is not None and now - self._last_sent_s >= _ANSWER_S
         return self._missed < limit or not due
 
     @property

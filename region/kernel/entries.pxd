@@ -84,6 +84,7 @@ cdef struct Transport:
     uint64_t packets_in, bytes_in
     int64_t last_ns
     uint8_t ungrouped  # its path takes no messages of several packets
+    uint8_t echoes  # the peer's probes
     uint8_t selected[ADDRESS_BYTES]
     uint8_t address[MAX_ADDRESSES][ADDRESS_BYTES]
     int addresses

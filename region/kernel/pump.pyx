@@ -47,7 +47,7 @@ cdef enum:
     PROBE_TICK_MS = 1
 
     SAID_NOTHING = 0
-    SAID_REPORTS = 1  # RFC 3550's: they can wait
+    SAID_REPORTS = 1  # RFC 3550's, and a trunk's probes: they can wait
     SAID_URGENT = 2
 
 cdef srtp_function srtp_unprotect_rtcp = libsrtp("srtp_unprotect_rtcp")
@@ -363,6 +363,11 @@ cdef class Pump(Receiver):
                     said == SAID_NOTHING and data[at] & 0x1F
                     and (transport.path == NULL or not transport.path.answered)
                 ):
+                    said = SAID_REPORTS
+            elif data[at + 1] == 204 and transport.echoes and self._hear_probe(
+                transport, data + at, size, now_ns
+            ):
+                if said == SAID_NOTHING:
                     said = SAID_REPORTS
             elif data[at + 1] != 202:
                 said = SAID_URGENT

@@ -1,6 +1,6 @@
 """The replying half of the pump, as the receiving half and the pump call it."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from region.kernel.entries cimport Stream, Transport
 from region.kernel.prober cimport Prober
@@ -19,6 +19,9 @@ cdef class Replier(Prober):
     cdef uint32_t reporting[MAX_REPORTING]
     cdef int reporting_count
 
+    cdef bint _hear_probe(
+        self, Transport *transport, const uint8_t *app, int length, int64_t now_ns
+    ) noexcept nogil
     cdef void _watch(self, uint32_t handle, Stream *stream) noexcept nogil
     cdef void _ask_again(self, int64_t now_ns) noexcept nogil
     cdef void _note_arrival(

@@ -180,6 +180,7 @@ class Harness:
         pump.set_payload_types(end.transport, _NUMBERS)
         pump.set_extensions(end.transport, _IDS)
         pump.select_address(end.transport, end.address)
+        pump.echo_probes(end.transport)
         sends = end in self._ends[:2]
         end.streams = [self._stream(end, at) for at in (range(len(_SSRCS)) if sends else ())]
         end.egresses = [

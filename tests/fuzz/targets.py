@@ -121,11 +121,9 @@ def probed(data: bytes) -> None:
     """A probe's payload."""
     try:
         assert probe.encode_probe(probe.decode_probe_untrusted(data)) == data[:12]
-        echo = probe.PathMeter().receive_probe_untrusted(data, 1.0, 2.0)
+        probe.PathMeter().receive_probe_untrusted(data, 1.0)
     except MalformedError:
         assert len(data) < 12
-        return
-    probe.encode_echo(echo)
 
 
 def echoed(data: bytes) -> None:
