@@ -9,10 +9,10 @@ from region.feed import Feed
 from region.participant import Slot
 from region.viewer import Viewer
 from relay.control import Picture
-from relay.ids import MediaKind, SourceId, Ssrc, VideoCodec, source_id
+from relay.ids import MediaKind, ParticipantId, Ssrc, VideoCodec, source_id
 from tests.region.forwarding import HEARD, Onlooker
 from tests.region.rig import Rig, running
-from tests.region.seating import ANNA, CAMERA
+from tests.region.seating import ANNA, CAMERA, CAROL
 from tests.region.test_feed import NOTHING, counted
 
 SLOT = Ssrc(7)
@@ -20,33 +20,52 @@ VP8_BPS, THUMBNAIL_PX = 1_500_000, 180
 
 
 class Room:
-    """Bruno looks at Anna in a small tile; of her three encodings only the largest comes."""
+    """Bruno looks at others in small tiles; of their three encodings only the largest come."""
 
-    def __init__(self, rig: Rig, *, largest_bps: int) -> None:
-        browser, anna = rig.peer(), rig.peer()
-        streams = [
-            rig.pump.add_stream(anna.transport, ssrc, video=True, clock_rate=90_000, csrc=4)
-            for ssrc in (11, 12, 13)
-        ]
-        egress = rig.pump.add_egress(browser.transport, SLOT, video=True, trunk=False)
-        self.slot = Slot(media=MediaKind.VIDEO, index=0, ssrc=SLOT, egress=egress, numbered=True)
-        bruno: Any = Onlooker(browser.transport, (self.slot,))
+    def __init__(self, rig: Rig, *, largest_bps: int, seen: tuple[ParticipantId, ...]) -> None:
+        browser = rig.peer()
+        self.slots = {
+            source_id(person, CAMERA): Slot(
+                media=MediaKind.VIDEO,
+                index=index,
+                ssrc=Ssrc(SLOT + index),
+                egress=rig.pump.add_egress(
+                    browser.transport, SLOT + index, video=True, trunk=False
+                ),
+                numbered=True,
+            )
+            for index, person in enumerate(seen)
+        }
+        bruno: Any = Onlooker(browser.transport, tuple(self.slots.values()))
         self.viewer = Viewer(bruno, rig.pump)
         self.now_s = time.monotonic()
-        source = source_id(ANNA, CAMERA)
-        self.feeds = {source: Feed(source, streams)}
-        self.viewer.see({self.slot: source}, (Picture(source=source, height_px=THUMBNAIL_PX),))
+        self.feeds = {source: Feed(source, self._streams(rig)) for source in self.slots}
+        self.viewer.see(
+            {slot: source for source, slot in self.slots.items()},
+            tuple(Picture(source=source, height_px=THUMBNAIL_PX) for source in self.slots),
+        )
         for elapsed_s in (0, 1):
             self.now_s += elapsed_s
             third = 100 + elapsed_s * largest_bps // 8 // 3
             largest = counted(third, third, third, last_packet_s=self.now_s)
-            self.feeds[source].look([NOTHING, NOTHING, largest], self.now_s)
+            for feed in self.feeds.values():
+                feed.look([NOTHING, NOTHING, largest], self.now_s)
 
-    def shown(self) -> tuple[SourceId, int] | None:
-        """The encoding that its slot shall carry."""
+    @staticmethod
+    def _streams(rig: Rig) -> list[int]:
+        sender = rig.peer()
+        return [
+            rig.pump.add_stream(sender.transport, ssrc, video=True, clock_rate=90_000, csrc=4)
+            for ssrc in (11, 12, 13)
+        ]
+
+    def shown(self) -> list[int]:
+        """The encodings that its slots shall carry."""
         self.viewer.share_out(self.feeds, VideoCodec.VP8, 0, self.now_s, small=False)
         self.viewer.carry_pictures(self.feeds)
-        return self.viewer.in_slot(self.slot)
+        carried = [self.viewer.in_slot(slot) for slot in self.slots.values()]
+        assert [each and each[0] for each in carried] == list(self.slots)
+        return [each[1] for each in carried if each]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +77,20 @@ def test_a_larger_picture_stands_in_unless_the_path_is_known_not_to_carry_it(
     largest_bps: int, is_heard: bool, encoding: int
 ) -> None:
     with running() as rig:
-        room = Room(rig, largest_bps=largest_bps)
+        room = Room(rig, largest_bps=largest_bps, seen=(ANNA,))
         if is_heard:
             room.viewer.downlink.on_report(HEARD, room.now_s)
-        assert room.shown() == (source_id(ANNA, CAMERA), encoding)
+        assert room.shown() == [encoding]
+
+
+@pytest.mark.parametrize(
+    ("largest_bps", "encodings"), [(VP8_BPS // 4, [2, 2]), (VP8_BPS // 2, [2, 0])]
+)
+def test_of_two_larger_pictures_that_would_stand_in_as_many_do_as_the_path_carries_together(
+    largest_bps: int, encodings: list[int]
+) -> None:
+    with running() as rig:
+        room = Room(rig, largest_bps=largest_bps, seen=(ANNA, CAROL))
+        room.viewer.downlink.on_report(HEARD, room.now_s)
+        assert room.shown() == encodings
+        assert room.shown() == encodings
