@@ -5,12 +5,10 @@ The only file that knows all rooms, and it imports each where a command needs it
 (`OCTOMESH_<COMMAND>_<OPTION>`), then the TOML file of `--config`, then defaults.
 """
 
-import os
-import re
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec, module_from_spec
 from json import dumps
@@ -19,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import octomesh_options as shared
 from relay.errors import SettingsError
 
 if TYPE_CHECKING:
-    from relay.ids import Region, VideoCodec
-
-DEFAULT_STATE_DIR = ".octomesh"
+    from relay.ids import Region
 
 
 def main() -> None:
@@ -44,166 +41,10 @@ def _first(group: BaseExceptionGroup[SettingsError]) -> SettingsError:
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-# Options that several commands share, and what an option's text means.
-
-
-class _Duration(click.ParamType[float]):
-    """Seconds, written like 90s, 10m, 1h or 2d."""
-
-    name = "duration"
-    _UNITS_S: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not like 90s, 10m, 1h or 2d", param, ctx)
-        return float(int(match[1]) * self._UNITS_S[match[2]])
-
-
-class _Workers(click.ParamType[int]):
-    """A number of processes; AUTO for one a core."""
-
-    name = "number"
-    AUTO = 0
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if value == "auto":
-            return self.AUTO
-        if re.fullmatch(r"[1-9][0-9]{0,3}", str(value)) is None or int(value) > _MAX_WORKERS:
-            self.fail(f"{value!r} is neither auto nor from 1 to {_MAX_WORKERS}", param, ctx)
-        return int(value)
-
-
-def _region(_ctx: click.Context, _param: click.Parameter, value: str) -> "Region":
-    from relay.ids import region_of
-
-    try:
-        return region_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _optional_region(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> "Region | None":
-    return None if value is None else _region(ctx, param, value)
-
-
-def _regions(ctx: click.Context, param: click.Parameter, value: str) -> "tuple[Region, ...]":
-    return tuple(_region(ctx, param, name.strip()) for name in value.split(","))
-
-
-def _codecs(_ctx: click.Context, _param: click.Parameter, value: str) -> "tuple[VideoCodec, ...]":
-    from focus.codecs import codecs_of
-
-    try:
-        return codecs_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _no_limit(_ctx: click.Context, _param: click.Parameter, value: int) -> int | None:
-    return value or None
-
-
-def _secret(variable: str, flag: str, file: Path | None) -> str | None:
-    """A secret from its file or the environment, of which it is taken out: nobody inherits it."""
-    secret = os.environ.pop(variable, "").strip()
-    if file is not None:
-        try:
-            secret = file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{flag} {file}: {error}") from None
-    return secret or None
-
-
-_MAX_WORKERS = 1_000
-_PORT = click.IntRange(1, 65_535)
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
-
-_state_dir = click.option(
-    "--state-dir",
-    type=_DIRECTORY,
-    default=DEFAULT_STATE_DIR,
-    show_default=True,
-    help="Where keys, certificates and logs are kept.",
-)
-
-
-def _port(flag: str, default: int, text: str) -> Callable[[Any], Any]:
-    return click.option(flag, type=_PORT, default=default, show_default=True, help=text)
-
-
-def _share(flag: str, default: float, text: str, *, max_open: bool = False) -> Callable[[Any], Any]:
-    kind = click.FloatRange(0.0, 1.0, max_open=max_open)
-    return click.option(
-        flag, type=kind, default=default, show_default=True, metavar="SHARE", help=text
-    )
-
-
-_https_port = _port("--https-port", 8443, "TCP port of HTTPS.")
-_http_port = _port("--http-port", 8080, "TCP port of plain HTTP, on this machine alone.")
-_listen_host = click.option(
-    "--listen-host", default="::", show_default=True, help="Address to listen at; :: is all."
-)
-_ops_host = click.option(
-    "--ops-host", default="127.0.0.1", show_default=True, help="Address of /healthz and /metrics."
-)
-
-
-_MEETING_OPTIONS = (
-    click.option(
-        "--codecs",
-        default="vp8,h264",
-        show_default=True,
-        callback=_codecs,
-        help="Codecs of pictures, the preferred first, of av1, vp9, vp8, h264. A room takes the "
-        "first that all its browsers show, or else vp8.",
-    ),
-    click.option(
-        "--last-n",
-        type=click.IntRange(0, 65_535),
-        default=25,
-        show_default=True,
-        callback=_no_limit,
-        help="So many cameras anybody gets at most; 0 for no limit.",
-    ),
-    click.option(
-        "--turn-urls",
-        multiple=True,
-        metavar="URL",
-        help="TURN server for browsers, like turn:turn.example.org:3478, may be repeated.",
-    ),
-    click.option(
-        "--turn-secret-file",
-        type=_FILE,
-        help="File with the secret that the TURN servers share (coturn's static-auth-secret); or "
-        "the environment's OCTOMESH_FOCUS_TURN_SECRET, for up OCTOMESH_UP_TURN_SECRET.",
-    ),
-    click.option(
-        "--turn-ttl",
-        type=_Duration(),
-        default="1d",
-        show_default=True,
-        help="How long after a join the TURN servers let that browser in.",
-    ),
-)
-
-
-def _meeting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What `focus` and `up` have in common but ports: what meetings are like."""
-    for option in reversed(_MEETING_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--config", type=_FILE, help="TOML file with tables like [up], [focus], [region].")
+@click.option(
+    "--config", type=shared.FILE, help="TOML file with tables like [up], [focus], [region]."
+)
 @click.option("--parent-pid", type=int, hidden=True)
 @click.version_option(package_name="octomesh", message="octomesh %(version)s")
 @click.pass_context
@@ -225,7 +66,7 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
     from relay.settings_file import Kind, parse_settings
 
     def kind(param: click.Parameter) -> Kind:
-        if isinstance(param.type, _Workers):
+        if isinstance(param.type, shared.Workers):
             return Kind.COUNT
         if param.multiple:
             return Kind.TEXTS
@@ -249,22 +90,22 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
 
 
 @cli.command()
-@_state_dir
-@_listen_host
-@_https_port
+@shared.state_dir
+@shared.listen_host
+@shared.https_port
 @click.option(
     "--http-host",
     default="localhost",
     show_default=True,
     help="Address of plain HTTP; localhost is 127.0.0.1 and ::1.",
 )
-@_port("--http-port", 8080, "TCP port of plain HTTP, for a reverse proxy on this host.")
+@shared.port("--http-port", 8080, "TCP port of plain HTTP, for a reverse proxy on this host.")
 @click.option(
     "--certificate",
-    type=_FILE,
+    type=shared.FILE,
     help="Certificate chain of HTTPS, PEM; default: a self-signed one is made.",
 )
-@click.option("--certificate-key", type=_FILE, help="The private key of --certificate, PEM.")
+@click.option("--certificate-key", type=shared.FILE, help="The private key of --certificate, PEM.")
 @click.option(
     "--mesh-names",
     type=click.Choice(["key", "open"]),
@@ -272,9 +113,9 @@ def _read_config(path: Path) -> dict[str, dict[str, object]]:
     show_default=True,
     help="Who sees names on the mesh page: who shows the operator key, or everybody.",
 )
-@_meeting_options
-@_ops_host
-@_port("--ops-port", 9999, "TCP port of /healthz and /metrics.")
+@shared.of_meetings
+@shared.ops_host
+@shared.port("--ops-port", 9999, "TCP port of /healthz and /metrics.")
 def focus(mesh_names: str, turn_secret_file: Path | None, turn_ttl: float, **options: Any) -> None:
     """Run the focus and the web server in this process."""
     from relay.logs import configure_logs
@@ -283,7 +124,9 @@ def focus(mesh_names: str, turn_secret_file: Path | None, turn_ttl: float, **opt
 
     settings = WebSettings(
         mesh_names=MeshNames(mesh_names),
-        turn_secret=_secret("OCTOMESH_FOCUS_TURN_SECRET", "--turn-secret-file", turn_secret_file),
+        turn_secret=shared.secret_of(
+            "OCTOMESH_FOCUS_TURN_SECRET", "--turn-secret-file", turn_secret_file
+        ),
         turn_ttl_s=int(turn_ttl),
         **options,
     )
@@ -292,31 +135,33 @@ def focus(mesh_names: str, turn_secret_file: Path | None, turn_ttl: float, **opt
 
 
 @cli.command()
-@click.option("--region", required=True, callback=_region, help="Where this bridge stands.")
+@click.option(
+    "--region", required=True, callback=shared.as_region, help="Where this bridge stands."
+)
 @click.option("--focus-url", required=True, help="Like https://meet.example.org.")
-@click.option("--focus-ca", type=_FILE, help="Certificate that vouches for the focus.")
+@click.option("--focus-ca", type=shared.FILE, help="Certificate that vouches for the focus.")
 @click.option(
     "--token-file",
-    type=_FILE,
+    type=shared.FILE,
     help="File with the one-time enrolment token; or the environment's OCTOMESH_REGION_TOKEN.",
 )
-@_state_dir
-@_listen_host
-@_port("--media-port", 10_000, "Port of media; worker i adds i to it, and to the others.")
+@shared.state_dir
+@shared.listen_host
+@shared.port("--media-port", 10_000, "Port of media; worker i adds i to it, and to the others.")
 @click.option(
     "--relay-port",
-    type=_PORT,
+    type=shared.PORT,
     help="TCP port of the links between bridges; default: 10001, of several workers 11000.",
 )
-@_ops_host
+@shared.ops_host
 @click.option(
     "--ops-port",
-    type=_PORT,
+    type=shared.PORT,
     help="TCP port of /healthz and /metrics; default: 10002, of several workers 12000.",
 )
 @click.option(
     "--workers",
-    type=_Workers(),
+    type=shared.Workers(),
     default=1,
     show_default=True,
     metavar="NUMBER|auto",
@@ -358,13 +203,13 @@ def region(
         else:
             from region.bridge import run
     settings = RegionSettings(
-        token=_secret("OCTOMESH_REGION_TOKEN", "--token-file", token_file),
+        token=shared.secret_of("OCTOMESH_REGION_TOKEN", "--token-file", token_file),
         relay_port=relay_port or (11_000 if several else 10_001),
         ops_port=ops_port or (12_000 if several else 10_002),
         **options,
     )
     if several:
-        count = octomesh_workers.usable_cores() if workers == _Workers.AUTO else workers
+        count = octomesh_workers.usable_cores() if workers == shared.Workers.AUTO else workers
         workers_settings = octomesh_workers.WorkersSettings(count=count, region=settings)
         configure_logs(process="workers", region=settings.region)
         _serve(octomesh_workers.run, workers_settings)
@@ -394,21 +239,25 @@ def _serve(run: Callable[..., Awaitable[None]], settings: object) -> None:
 
 
 @cli.command()
-@_https_port
-@_http_port
-@_port("--media-port", 10_000, "Media port of the first bridge; each has ten ports from its first.")
+@shared.https_port
+@shared.http_port
+@shared.port(
+    "--media-port", 10_000, "Media port of the first bridge; each has ten ports from its first."
+)
 @click.option(
-    "--ops-port", type=_PORT, help="TCP port of the focus's /healthz; default: --media-port - 1."
+    "--ops-port",
+    type=shared.PORT,
+    help="TCP port of the focus's /healthz; default: --media-port - 1.",
 )
 @click.option(
     "--regions",
     default="sao-paulo,frankfurt,singapore",
     show_default=True,
-    callback=_regions,
+    callback=shared.as_regions,
     help="One bridge for each.",
 )
-@_meeting_options
-@_state_dir
+@shared.of_meetings
+@shared.state_dir
 def up(state_dir: Path, turn_secret_file: Path | None, turn_ttl: float, **options: Any) -> None:
     """Run a whole mesh on this machine until Ctrl-C.
 
@@ -418,7 +267,9 @@ def up(state_dir: Path, turn_secret_file: Path | None, turn_ttl: float, **option
 
     settings = UpSettings(
         state_dir=state_dir.absolute(),
-        turn_secret=_secret("OCTOMESH_UP_TURN_SECRET", "--turn-secret-file", turn_secret_file),
+        turn_secret=shared.secret_of(
+            "OCTOMESH_UP_TURN_SECRET", "--turn-secret-file", turn_secret_file
+        ),
         turn_ttl_s=int(turn_ttl),
         **options,
     )
@@ -456,7 +307,7 @@ def _tls(ca: Path | None) -> ssl.SSLContext:
     from web.certificate import CERTIFICATE_FILE
 
     tls = ssl.create_default_context()
-    local = Path(DEFAULT_STATE_DIR) / CERTIFICATE_FILE
+    local = Path(shared.DEFAULT_STATE_DIR) / CERTIFICATE_FILE
     if ca is not None or local.is_file():
         try:
             tls.load_verify_locations(ca or local)
@@ -471,7 +322,7 @@ def _tls(ca: Path | None) -> ssl.SSLContext:
 )
 @click.option("--watch", is_flag=True, help="Print it again each second until Ctrl-C.")
 @click.option("--json", is_flag=True, help="Print JSON, one line each time.")
-@click.option("--ca", type=_FILE, help=_CA_HELP)
+@click.option("--ca", type=shared.FILE, help=_CA_HELP)
 def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
     """Print the round trip times between all bridges.
 
@@ -525,9 +376,11 @@ def matrix(url: str, watch: bool, json: bool, ca: Path | None) -> None:
     show_default=True,
     help="How fast they come.",
 )
-@click.option("--region", callback=_optional_region, help="Where all of them sit.")
-@click.option("--out", type=_DIRECTORY, help="Directory for summary.json, capacity.json and plots.")
-@click.option("--ca", type=_FILE, help=_CA_HELP)
+@click.option("--region", callback=shared.as_optional_region, help="Where all of them sit.")
+@click.option(
+    "--out", type=shared.DIRECTORY, help="Directory for summary.json, capacity.json and plots."
+)
+@click.option("--ca", type=shared.FILE, help=_CA_HELP)
 def load(url: str, profile: str, ca: Path | None, **options: Any) -> None:
     """Put people into a meeting, and measure what they get.
 
@@ -543,15 +396,15 @@ def load(url: str, profile: str, ca: Path | None, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("offices", type=_FILE, metavar="OFFICES.csv")
+@click.argument("offices", type=shared.FILE, metavar="OFFICES.csv")
 @click.option(
     "--capacity",
-    type=_FILE,
+    type=shared.FILE,
     help="What a bridge was measured to carry: capacity.json of octomesh load --out or make bench. "
     "Without it there are no bridges and cores in the plan.",
 )
 @click.option("--json", is_flag=True, help="Print JSON, with more figures.")
-@_share("--headroom", 0.3, "Of each bridge's core so much stays free.", max_open=True)
+@shared.share("--headroom", 0.3, "Of each bridge's core so much stays free.", max_open=True)
 @click.option(
     "--spare",
     type=click.Choice(["none", "bridge", "host"]),
@@ -564,7 +417,7 @@ def load(url: str, profile: str, ca: Path | None, **options: Any) -> None:
     type=click.IntRange(1, 4_096),
     help="Cores of a host, each for a bridge; default: as many as --capacity's machine has.",
 )
-@_share(
+@shared.share(
     "--remote-share",
     0.25,
     "Of a meeting's people so many sit in other regions, where the table does not say.",
@@ -583,7 +436,7 @@ def load(url: str, profile: str, ca: Path | None, **options: Any) -> None:
     show_default=True,
     help="So many speak in a meeting at once.",
 )
-@_share("--tiles", 0.5, "Of the people so many see all alike, the others one large.")
+@shared.share("--tiles", 0.5, "Of the people so many see all alike, the others one large.")
 def plan(
     offices: Path,
     capacity: Path | None,
@@ -615,15 +468,19 @@ def plan(
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    default=DEFAULT_STATE_DIR,
+    default=shared.DEFAULT_STATE_DIR,
     show_default=True,
     help="The focus's.",
 )
-@click.option("--region", required=True, callback=_region, help="Where the new bridge stands.")
-@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long it holds.")
+@click.option(
+    "--region", required=True, callback=shared.as_region, help="Where the new bridge stands."
+)
+@click.option(
+    "--ttl", type=shared.Duration(), default="1h", show_default=True, help="How long it holds."
+)
 @click.option(
     "--bridges",
-    type=click.IntRange(1, _MAX_WORKERS),
+    type=click.IntRange(1, shared.MAX_WORKERS),
     default=1,
     show_default=True,
     help="How many bridges it is for, such as the workers of one host.",
