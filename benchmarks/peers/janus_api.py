@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import trio
 
+from benchmarks.peers.groups import single
 from relay.errors import RemoteProtocolError
 
 ANSWER_TIMEOUT_S = 20.0
@@ -179,12 +180,4 @@ async def open_session(url: str) -> AsyncIterator[Session]:
                 nursery.cancel_scope.cancel()
                 await session.end()
     except BaseExceptionGroup as group:
-        raise _only(group) from None
-
-
-def _only(group: BaseExceptionGroup) -> BaseException:
-    """The one error in it; itself when there are several."""
-    if len(group.exceptions) > 1:
-        return group
-    inner = group.exceptions[0]
-    return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
+        raise single(group) from None
