@@ -1,7 +1,8 @@
 """Bridges that the load generator can drive: what each has to offer to be compared with others.
 
 `benchmarks.load.connection` has what all of them share: ICE, DTLS and SRTP. An adapter knows how
-its servers are started and how clients speak to them: `octomesh.py`, `janus.py`.
+its servers are started and how clients speak to them: `octomesh.py`, `janus.py`,
+`mediasoup.py`.
 """
 
 from collections.abc import Mapping, Sequence
