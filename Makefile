@@ -49,6 +49,9 @@ unless = @$(1) >/dev/null 2>&1 || { \
 need = $(call unless,command -v $(1),$(2),$(1))
 GSTREAMER := python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+# As pkg-config and Debian call them.
+MEDIASOUP := libuv openssl usrsctp nlohmann_json absl_flat_hash_map absl_strings
+MEDIASOUP_PACKAGES := libuv1-dev libssl-dev libusrsctp-dev nlohmann-json3-dev libabsl-dev
 
 .PHONY: help up test lint types client unit cores machine demanding explore sanitize fuzz \
 	fuzz-short bench bench-report soak clean
@@ -63,8 +66,8 @@ help:
 	@echo "make sanitize  the kernel's tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz    a million executions of each parser and of the kernel; FUZZ_RUNS="
 	@echo "             FUZZ_SECONDS= at most of each; fuzz-short is the part that make test runs"
-	@echo "make bench   what a bridge must reach, beside a bare loop and Janus: 45 minutes of a quiet"
-	@echo "             machine; BENCH=\"cost meeting …\" as python -m benchmarks.bench --help has it"
+	@echo "make bench   what a bridge must reach, beside a bare loop, Janus and mediasoup: an hour of a"
+	@echo "             quiet machine; BENCH=\"cost meeting …\" as python -m benchmarks.bench --help has it"
 	@echo "make bench-report  tables and plots of benchmarks/RESULTS.md from what make bench found"
 	@echo "make soak    people use a mesh for half an hour: nothing may grow or get lost;"
 	@echo "             SOAK_MINUTES= SOAK_PEOPLE="
@@ -116,6 +119,7 @@ fuzz-short: $(INSTALLED_FOR_TESTS)
 
 bench: $(INSTALLED_FOR_TESTS)
 	$(need-janus)
+	$(need-mediasoup)
 	$(call need,gcc,gcc libc6-dev)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
@@ -143,13 +147,21 @@ $(INSTALLED_FOR_TESTS): $(INSTALLED)
 	$(call install,.[test])
 	@touch $@
 
-# The bridge that benchmarks compare with. Debian would start it, for all the world, where it
+# A bridge that benchmarks compare with. Debian would start it, for all the world, where it
 # starts services: we start one ourselves, in a network of its own.
 define need-janus
 	@command -v janus >/dev/null || [ ! -d /run/systemd/system ] || [ "$$(id -u)" != 0 ] \
 		|| systemctl mask --quiet janus.service
 	$(call need,janus,janus)
 	$(call need,ip,iproute2)
+endef
+
+# Another one, of which the benchmarks compile what npm has: they take some minutes for it, once.
+define need-mediasoup
+	$(call need,npm,nodejs npm)
+	$(call need,g++,g++)
+	$(call need,pkg-config,pkgconf)
+	$(call unless,pkg-config --exists $(MEDIASOUP),$(MEDIASOUP_PACKAGES),libraries for mediasoup)
 endef
 
 # What the tests on networks and with other stacks use of Debian.

@@ -1,4 +1,4 @@
-"""Everything that a bridge is measured by, beside the floor and Janus, and what it must reach.
+"""Everything that a bridge is measured by, beside the floor, Janus and mediasoup, and its targets.
 
     make bench, or python -m benchmarks.bench --help
 
@@ -28,11 +28,13 @@ from benchmarks.capacity import CAPACITY_FILE
 from benchmarks.cases import CASES
 from benchmarks.cases.result import Case, Outcome, Say, Setting
 from benchmarks.machine import machine
+from benchmarks.peers import mediasoup_build
 from benchmarks.table import table
 
 RESULTS_FILE = "results.json"
 PLAIN_WIDTH = 240
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
+PEERS = ("janus", "mediasoup")
 PIECES = 80
 """Of a line in a terminal, at most so many characters."""
 
@@ -58,18 +60,18 @@ def _progress(cases: int) -> Iterator[tuple[Say, Progress]]:
         yield say, progress
 
 
-def _check(janus: bool) -> None:
-    """ClickException, one line, when something is missing that the run needs."""
+def _check(setting: Setting) -> None:
+    """ClickException, in words for a person, when something is missing that the run needs."""
     if shutil.which("gcc") is None:
         raise click.ClickException("no gcc, to compile the floor with: apt-get install gcc")
-    if not janus:
-        return
-    if shutil.which("janus") is None:
+    if setting.janus and shutil.which("janus") is None:
         raise click.ClickException("no janus: apt-get install janus, or bench --without janus")
-    if os.geteuid() != 0:
+    if setting.janus and os.geteuid() != 0:
         raise click.ClickException(
             "Janus needs a network namespace, and that needs root: or bench --without janus"
         )
+    if setting.mediasoup:
+        mediasoup_build.build()
 
 
 def _run(case: Case, setting: Setting, say: Say) -> Outcome | str:
@@ -92,7 +94,7 @@ def _run(case: Case, setting: Setting, say: Say) -> Outcome | str:
 @click.option("--rounds", default=5, show_default=True, help="turns of each, which alternate")
 @click.option("--seconds", default=4.0, show_default=True, help="of each turn")
 @click.option("--quick", is_flag=True, help="one round of a second: to see that it works")
-@click.option("--without", multiple=True, type=click.Choice(["janus"]), help="let this peer go")
+@click.option("--without", multiple=True, type=click.Choice(PEERS), help="let this peer go")
 @click.option(
     "--out",
     default=Path("benchmarks/out"),
@@ -112,8 +114,9 @@ def main(
         rounds=QUICK_ROUNDS if quick else rounds,
         seconds=QUICK_SECONDS if quick else seconds,
         janus="janus" not in without,
+        mediasoup="mediasoup" not in without,
     )
-    _check(setting.janus)
+    _check(setting)
     chosen = [CASES[name] for name in dict.fromkeys(names)] or list(CASES.values())
     out.mkdir(parents=True, exist_ok=True)
     results = _earlier(out / RESULTS_FILE)

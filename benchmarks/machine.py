@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.capacity import Machine
+from benchmarks.peers.mediasoup_build import VERSION, WORKER
 
 PACKAGES = ("trio", "pylibsrtp", "pyOpenSSL", "aioice")
 
@@ -22,6 +23,7 @@ def machine() -> dict[str, Any]:
         "openssl": ssl.OPENSSL_VERSION,
         "packages": {name: version(name) for name in PACKAGES},
         "janus": _said("janus", "--version"),
+        "mediasoup": f"mediasoup {VERSION} with Debian's libraries" if WORKER.exists() else "",
         "gcc": _said("gcc", "--version"),
         "commit": _said("git", "describe", "--always", "--dirty"),
         "load_average": os.getloadavg(),

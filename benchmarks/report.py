@@ -32,6 +32,7 @@ def rendered(text: str, results: dict[str, Any]) -> str:
 
 def _section(key: str, case: dict[str, Any]) -> str:
     machine = case["machine"]
+    others = [machine.get(name) for name in ("janus", "mediasoup")]
     picture = f"\n![{case['title']}](plots/{key}.png)\n" if key in PLOTS else ""
     return (
         f"`python -m benchmarks.bench {key} --rounds {case['rounds']} --seconds "
@@ -39,7 +40,7 @@ def _section(key: str, case: dict[str, Any]) -> str:
         f"{machine['commit']}: {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, "
         f"{machine['distribution']}, Python {machine['python']}, {machine['openssl']}"
-        f"{', ' + machine['janus'] if machine['janus'] else ''}; load average at its end "
+        f"{''.join(f', {each}' for each in others if each)}; load average at its end "
         f"{machine['load_average'][0]:.1f}.\n\n{markdown(case['lines'])}{picture}"
     )
 

@@ -23,6 +23,7 @@ from benchmarks.load.traffic import Manners
 from benchmarks.load.watch import Figures, Snapshot
 from benchmarks.peers import Bridge, Peer
 from benchmarks.peers.janus import Janus
+from benchmarks.peers.mediasoup import Mediasoup
 from benchmarks.peers.octomesh import Octomesh
 
 RECEIVERS = 50
@@ -49,6 +50,8 @@ async def run(setting: Setting, say: Say) -> Outcome:
     peers: list[Peer] = [Octomesh()]
     if setting.janus:
         peers += [Janus(event_loops=1), Janus()]
+    if setting.mediasoup:
+        peers.append(Mediasoup())
     shares = SHARES[:1] if setting.small else SHARES
     async with contextlib.AsyncExitStack() as until_the_end:
         stages: list[_Stage] = []
@@ -133,7 +136,7 @@ def _lines(stages: Sequence[_Stage], shares: Sequence[float]) -> list[Line]:
                     values,
                     other.peer.name,
                     [turn[name] for turn in other.turns[share]],
-                    Target(bound=1.0, of_ratio=True),
+                    Target(bound=1.0, of_ratio=True) if isinstance(other.peer, Janus) else None,
                 )
                 for other in others
             ]

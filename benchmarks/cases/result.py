@@ -25,6 +25,8 @@ class Setting:
     """Of each turn."""
     janus: bool = True
     """Whether Janus takes part."""
+    mediasoup: bool = True
+    """Whether mediasoup does."""
     small: bool = False
     """With so few people that it takes seconds: that it works, not what it gives."""
 

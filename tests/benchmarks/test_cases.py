@@ -25,11 +25,12 @@ from benchmarks.cases.result import Line, Outcome, Setting, Target, versus
 from benchmarks.cases.stage import loaded, started
 from benchmarks.load.media import plain
 from benchmarks.load.traffic import Manners
+from benchmarks.peers import mediasoup_build
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.octomesh import Octomesh, OctomeshBridge
 from benchmarks.table import markdown, number
 
-SHORTEST = Setting(rounds=1, seconds=0.3, janus=False, small=True)
+SHORTEST = Setting(rounds=1, seconds=0.3, janus=False, mediasoup=False, small=True)
 
 
 def quietly(line: str) -> None:
@@ -147,6 +148,7 @@ def test_results_md_gets_its_figures_from_the_results_and_keeps_the_rest() -> No
         "python": "3",
         "openssl": "o",
         "janus": "",
+        "mediasoup": "mediasoup 3",
         "load_average": [0.5],
     }
     case = {
@@ -162,6 +164,7 @@ def test_results_md_gets_its_figures_from_the_results_and_keeps_the_rest() -> No
     made = report.rendered(text, results)
     assert made.startswith("before\n<!-- figures: cost -->\n")
     assert "old" not in made
+    assert "o, mediasoup 3; load average" in made
     assert markdown([line]) in made
     assert made.endswith(others)
     assert report.rendered(made, results) == made
@@ -177,7 +180,8 @@ def test_a_run_leaves_each_case_with_the_machine_it_was_measured_on(
     monkeypatch.setattr(
         bench, "Setting", lambda **options: run(**{**options, "small": True, "seconds": 1.0})
     )
-    arguments = ["meeting", "memory", "--quick", "--without", "janus", "--out", str(tmp_path)]
+    alone = ["--without", "janus", "--without", "mediasoup"]
+    arguments = ["meeting", "memory", "--quick", *alone, "--out", str(tmp_path)]
     made = CliRunner().invoke(bench.main, arguments)
     assert made.exit_code == 0, made.output
     assert "at rest" in made.output
@@ -208,3 +212,17 @@ def test_janus_needs_root_and_can_be_let_go(
     made = CliRunner().invoke(bench.main, ["memory", "--out", str(tmp_path)])
     assert "root" in made.output
     assert "--without janus" in made.output
+
+
+def test_mediasoup_that_cannot_be_built_can_be_let_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mediasoup_build, "WORKER", tmp_path / "worker")
+    monkeypatch.setattr(mediasoup_build, "LIBRARIES", {})
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda name: None if name == "npm" else f"/usr/bin/{name}")
+    made = CliRunner().invoke(bench.main, ["memory", "--out", str(tmp_path)])
+    assert made.exit_code == click.ClickException.exit_code
+    assert "apt-get install npm" in made.output
+    assert "--without mediasoup" in made.output
+    assert len(made.output.splitlines()) == 1
