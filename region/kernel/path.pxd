@@ -28,6 +28,8 @@ cdef enum:
     KEPT_US = 5_000_000  # feedback on what was sent longer ago says nothing of the path as it is
     TICK_US = 250
     SORTED = 512  # arrivals of one feedback that are put in their order together
+    READS_NS = 150_000_000  # between two reports, but for over-use
+    PRESSES_NS = 1_000_000_000  # between two times that over-use is news
     QUIET_US = 1_000_000  # since the last packet: nobody waits for feedback any more
     DEPARTURE_UNANSWERED = 0
     DEPARTURE_LOST = 1
@@ -77,9 +79,10 @@ cdef struct Path:
     bint clocked  # whether there is a reference time
     int64_t reference_ticks  # the receiver's clock without its wrap-around each 12 days
     bint answered  # ever
+    int64_t read_ns  # when Python was last told of it
+    int64_t pressed_ns  # when it was last said that over-use should not wait for a report
     # Since the last report:
     bint heard, over, probed
-    bint pressing  # whether it was said that over-use should not wait for a report
     int64_t acked_packets, lost_packets, never_sent
     int64_t rtt_us
     Departure departure[DEPARTURES]  # by number modulo DEPARTURES
@@ -183,11 +186,11 @@ cdef inline bint path_feedback(
     return True
 
 
-cdef inline bint path_presses(Path *path) noexcept nogil:
-    """Whether there is over-use, which should be read at once; True once a report."""
-    if path.pressing or not path.over:
+cdef inline bint path_presses(Path *path, int64_t now_ns) noexcept nogil:
+    """Whether there is over-use that should be read at once: what lasts is read soon anyway."""
+    if not path.over or (path.pressed_ns and now_ns - path.pressed_ns < PRESSES_NS):
         return False
-    path.pressing = True
+    path.pressed_ns = now_ns
     return True
 
 
@@ -256,7 +259,14 @@ cdef inline void path_round_trip(Path *path, int64_t rtt_us) noexcept nogil:
 
 
 cdef inline bint path_tells(const Path *path, int64_t now_ns) noexcept nogil:
-    """Whether there is anything to report: what was heard, or that nothing is while packets leave."""
+    """Whether there is anything to report: what was heard, or that nothing is while packets leave.
+
+    Over-use is told at once, and all else not twice in a short while.
+    """
+    if path.over:
+        return True
+    if path.read_ns and now_ns - path.read_ns < READS_NS:
+        return False
     if path.heard or path.probed or path.never_sent:
         return True
     return (
@@ -267,6 +277,7 @@ cdef inline bint path_tells(const Path *path, int64_t now_ns) noexcept nogil:
 
 cdef inline void path_read(Path *path, PathReport *report, int64_t now_ns) noexcept nogil:
     """What was learned since this was called last."""
+    path.read_ns = now_ns
     # An over-use that has come and gone is told too.
     report.usage = USAGE_OVER if path.over else path.trend.usage
     report.heard = path.heard
@@ -287,7 +298,6 @@ cdef inline void path_read(Path *path, PathReport *report, int64_t now_ns) noexc
     path.heard = False
     path.over = False
     path.probed = False
-    path.pressing = False
     path.acked_packets = 0
     path.lost_packets = 0
     path.never_sent = 0

@@ -21,5 +21,6 @@ class Prober(Sender):
         """What was learned of each numbered path since this was called last, by transport.
 
         None of a path on which all is quiet: nothing was heard, and nothing left that was not
-        answered, or not for a second.
+        answered, or not for a second. And none twice within 0.15 s, but for over-use, which is
+        news (`Pump.news`) when there was none for a second.
         """

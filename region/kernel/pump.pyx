@@ -353,7 +353,7 @@ cdef class Pump(Receiver):
                     transport.path, data + at + 12, size - 12, now_ns
                 ):
                     self.counter[DROPPED_FEEDBACK_MALFORMED] += 1
-                elif path_presses(transport.path):
+                elif path_presses(transport.path, now_ns):
                     self._stir()
             elif data[at + 1] == 200 and size >= 28:
                 self._hear_report(handle, now_ns, data + at)

@@ -617,7 +617,7 @@ def test_feedback_against_the_rules_is_counted_and_tells_nothing(rig: Rig) -> No
         room.answer(feedback(each))
     room.goes_on()
     assert rig.dropped() == {"feedback_malformed": len(WRONG_FEEDBACK)}
-    report = room.pump.path_reports(1.1)[room.receiver.transport]
+    report = room.pump.path_reports(1.2)[room.receiver.transport]
     assert (report.heard, report.acked_packets, report.lost_packets) == (False, 0, 0)
     assert report.never_sent == 0
     assert rig.pump.drain() == []  # and nobody else is bothered with it
@@ -655,7 +655,7 @@ def test_feedback_that_lies_moves_no_more_than_the_liars_estimate_and_that_withi
         room.next()
         room.answer(feedback(LIES[what]))
         room.goes_on()
-        now_s += 0.1
+        now_s += 0.2
         reports = rig.pump.path_reports(now_s)
         never_sent += reports[room.receiver.transport].never_sent
         assert bounded(estimator, reports[room.receiver.transport], now_s)

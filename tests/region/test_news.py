@@ -14,6 +14,10 @@ SSRC, SLOT = 0x1111, 0x2222
 OPUS, VP8, WIRE_ID, TRANSPORT_SEQUENCE = 111, 96, 5, 3
 SILENT, LOUD = 127, 20
 """−dBov, RFC 6464."""
+A_MOMENT_S = 0.16
+"""Paths are read a few times a second."""
+PRESSES_S = 1.02
+"""Over-use that lasts is news again."""
 STILL_S = 1.02
 """A stream without packets for longer begins anew."""
 
@@ -111,7 +115,7 @@ def test_feedback_from_a_path_on_which_all_is_well_is_none(rig: Rig) -> None:
     assert rig.pump.news() is None
 
 
-def test_over_use_is_news_once_until_the_path_is_read(rig: Rig) -> None:
+def test_over_use_is_news_at_once_and_again_after_a_second(rig: Rig) -> None:
     _, sender, receiver = speaking(rig)
     count = 60
     for number in range(count):
@@ -127,4 +131,22 @@ def test_over_use_is_news_once_until_the_path_is_read(rig: Rig) -> None:
     rig.pump.path_reports(time.monotonic())
     say(sender, receiver, count)
     report(rig, receiver, count * 36_000, count, 2 * count + 2)
+    assert rig.pump.news() is None
+    for _ in range(2):  # the stream goes on meanwhile
+        time.sleep(PRESSES_S / 2)
+        count += 1
+        say(sender, receiver, count)
+    report(rig, receiver, count * 36_000, count, 2 * count + 1)
     assert rig.pump.news() == frozenset()
+
+
+def test_a_path_on_which_all_is_well_is_not_reported_twice_within_a_moment(rig: Rig) -> None:
+    _, sender, receiver = speaking(rig)
+    for number in range(2):
+        say(sender, receiver, number)
+    now = time.monotonic()
+    report(rig, receiver, 8_000, 0, 3)
+    assert receiver.transport in rig.pump.path_reports(now)
+    report(rig, receiver, 8_001, 1, 4)
+    assert rig.pump.path_reports(now + A_MOMENT_S / 2) == {}
+    assert rig.pump.path_reports(now + A_MOMENT_S)[receiver.transport].acked_packets == 1
