@@ -11,6 +11,10 @@ MAX_BPS = 30_000_000
 """More than 49 pictures cost."""
 REPEATS_SHARE = 0.5
 """Of what a path carries, for what is sent again: where much is lost, more only fills the queue."""
+LEAST_RTT_S = 0.1
+"""Of a browser: however near it is, what it is asked for takes it a moment."""
+WORTH_TELLING = 0.1
+"""Of a figure, what it has changed by until the kernel is told, which has better to do."""
 
 
 class Downlink:
@@ -19,16 +23,32 @@ class Downlink:
     def __init__(self, *, reports: bool) -> None:
         self.estimator = BandwidthEstimator(START_BPS if reports else MAX_BPS, MIN_BPS, MAX_BPS)
         self._budget = Budget()
+        self._told_repeats_bps = 0
+        self._told_rtt_s = 0.0
 
     @property
     def estimate_bps(self) -> int:
         """All that may be sent."""
         return self.estimator.estimate_bps
 
-    @property
-    def repeats_bps(self) -> int:
-        """What retransmissions may be: no less while a queue drains, or nothing can be decoded."""
-        return int(REPEATS_SHARE * self.estimator.path_bps)
+    def new_repeats_bps(self) -> int | None:
+        """What retransmissions may be, if that is another than before.
+
+        No less while a queue drains, or nothing can be decoded.
+        """
+        bps = int(REPEATS_SHARE * self.estimator.path_bps)
+        if abs(bps - self._told_repeats_bps) <= WORTH_TELLING * self._told_repeats_bps:
+            return None
+        self._told_repeats_bps = bps
+        return bps
+
+    def new_rtt_s(self, measured_s: float | None) -> float | None:
+        """The round trip to reckon with, if that is another than before."""
+        rtt_s = self._told_rtt_s if measured_s is None else max(LEAST_RTT_S, measured_s)
+        if abs(rtt_s - self._told_rtt_s) <= WORTH_TELLING * self._told_rtt_s:
+            return None
+        self._told_rtt_s = rtt_s
+        return rtt_s
 
     @property
     def is_known(self) -> bool:

@@ -37,6 +37,8 @@ class _Measured:
     layer_bytes: tuple[int, ...] = ()
     layer_bps: list[float] = field(default_factory=list)
     encoding: Encoding = field(default_factory=lambda: Encoding(alive=False))
+    carries: tuple[int, int] | None = None
+    """By which the encoding is known: its payload type and spatial layers."""
 
 
 class Feed:
@@ -77,14 +79,22 @@ class Feed:
 
     def look(self, stats: Sequence[StreamStats], now: float) -> bool:
         """The counters of each stream as they are now; whether an encoding has changed."""
-        before = self.encodings
         alive_s = SCREEN_ALIVE_S if self._is_screen else ALIVE_S
+        is_other = False
         for measured, each in zip(self._measured, stats, strict=True):
-            if _measure(measured, each, alive_s, now):
+            alive = each.packets > 0 and now - each.last_packet_s < alive_s
+            if alive != measured.encoding.alive or measured.carries != (
+                each.payload_type,
+                each.spatial_layers,
+            ):
+                is_other |= _tell_apart(measured, each, alive)
+            if _measure(measured, each, now):
                 self._rates_bps.clear()
-        self.encodings = tuple(each.encoding for each in self._measured)
-        self.alive = any(each.alive for each in self.encodings)
-        return self.encodings != before
+        if is_other:
+            self._rates_bps.clear()
+            self.encodings = tuple(each.encoding for each in self._measured)
+            self.alive = any(each.alive for each in self.encodings)
+        return is_other
 
     def rates_bps(self, codec: VideoCodec) -> Rates:
         """What each layer costs: measured where it comes, else what one of `codec` may cost."""
@@ -123,22 +133,26 @@ class Feed:
                     yield layer, int(total_bps), layer_bps > 0
 
 
-def _measure(measured: _Measured, stats: StreamStats, alive_s: float, now: float) -> bool:
-    """Whether anything is known anew."""
-    alive = bool(stats.packets) and now - stats.last_packet_s < alive_s
+def _tell_apart(measured: _Measured, stats: StreamStats, alive: bool) -> bool:
+    """Whether the encoding is another one than before."""
+    measured.carries = stats.payload_type, stats.spatial_layers
     codec = PayloadType(stats.payload_type).codec if stats.payload_type >= 0 else None
     spatial_layers = max(1, stats.spatial_layers)
-    was, changed = measured.encoding, False
-    if (was.alive, was.codec, was.spatial_layers) != (alive, codec, spatial_layers):
-        measured.encoding = Encoding(alive=alive, codec=codec, spatial_layers=spatial_layers)
-        changed = True
+    before = measured.encoding
+    measured.encoding = Encoding(alive=alive, codec=codec, spatial_layers=spatial_layers)
     if not alive:
         measured.at_s, measured.layer_bps = None, []
-        return changed
+    return measured.encoding != before
+
+
+def _measure(measured: _Measured, stats: StreamStats, now: float) -> bool:
+    """Whether the rates of what is alive are known anew."""
+    if not measured.encoding.alive:
+        return False
     if measured.at_s is not None:
         elapsed_s = now - measured.at_s
         if elapsed_s < _LEAST_INTERVAL_S:
-            return changed
+            return False
         rates = [
             8 * (total - before) / elapsed_s
             for total, before in zip(stats.layer_bytes, measured.layer_bytes, strict=True)

@@ -53,8 +53,6 @@ LIVELY_S = 0.5
 """After something has changed more may, and soon; what a new stream costs is measured by then."""
 AWAKE_S = 10.0
 """After something has arrived or changed nothing is held any more, and no hold runs out."""
-LEAST_RTT_S = 0.1
-"""Of a browser: however near it is, what it is asked for takes it a moment."""
 DEMAND_S = 1.0
 """What is demanded is looked at anew at least so often: keyframes come, and holds run out."""
 
@@ -408,9 +406,10 @@ class Forwarder:
             if report is not None:
                 self._enliven(now)
                 viewer.downlink.on_report(report, now)
-                self._pump.limit_repeats(transport, viewer.downlink.repeats_bps)
-                if report.rtt_s is not None:
-                    self._pump.set_rtt(transport, max(LEAST_RTT_S, report.rtt_s))
+                if (limit_bps := viewer.downlink.new_repeats_bps()) is not None:
+                    self._pump.limit_repeats(transport, limit_bps)
+                if (rtt_s := viewer.downlink.new_rtt_s(report.rtt_s)) is not None:
+                    self._pump.set_rtt(transport, rtt_s)
                 probe = viewer.downlink.next_probe(now)
                 if probe is not None:
                     self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)

@@ -1,6 +1,6 @@
 """One participant's slots: shares its bandwidth out among them, and sets what they carry."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from region.allocation import WORTH_A_KEYFRAME, Rates, Request, allocate
@@ -73,13 +73,13 @@ class Viewer:
         """Which picture is to be in which slot, and which are the most wanted, these first."""
         self._shown, self._pictures = shown, pictures
 
-    def hears_any(self, sources: Collection[SourceId]) -> bool:
+    def hears_any(self, sources: Set[SourceId]) -> bool:
         """Whether one of them is to be in one of its slots for voices."""
-        return any(source in sources for source in self._heard.values())
+        return not sources.isdisjoint(self._heard.values())
 
-    def sees_any(self, sources: Collection[SourceId]) -> bool:
+    def sees_any(self, sources: Set[SourceId]) -> bool:
         """Whether one of them is to be in one of its slots for pictures."""
-        return any(source in sources for source in self._shown.values())
+        return not sources.isdisjoint(self._shown.values())
 
     def share_out(
         self,
@@ -177,8 +177,10 @@ class Viewer:
             else:
                 del self._before[egress]
 
-    def awaited(self, awaiting: Collection[int]) -> Iterator[tuple[SourceId, int]]:
+    def awaited(self, awaiting: frozenset[int]) -> Iterator[tuple[SourceId, int]]:
         """The encodings of which these egresses need a keyframe."""
+        if awaiting.isdisjoint(self._carried):  # mostly: it is asked of everybody at each look
+            return
         for egress, carried in self._carried.items():
             if egress in awaiting:
                 yield carried.feed.source, carried.encoding

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from region.forwarder import LEAST_RTT_S
+from region.downlink import LEAST_RTT_S
 from region.kernel import reference
 from region.participant import Slot
 from region.rtcp_router import MADE_GOOD_S
