@@ -70,6 +70,8 @@ class Observer:
 
     async def look(self) -> Look:
         """httpx.TransportError and FileNotFoundError when a process does not live or answer."""
+        # First: what asks for the rest is a connection that closes when it likes.
+        usage = {name: Usage.of(pid) for name, pid in self.pids.items()}
         told: dict[str, Mapping[str, int]] = {}
 
         async def ask(name: str, url: str) -> None:
@@ -81,7 +83,7 @@ class Observer:
                 nursery.start_soon(ask, name, url)
         return Look(
             at_s=trio.current_time(),
-            usage={name: Usage.of(pid) for name, pid in self.pids.items()},
+            usage=usage,
             told={name: told[name] for name in self._addresses},
         )
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 
 from tests.e2e.guest import MEETS_WITHIN_S, Guest, meet, open_guest
 from tests.e2e.mesh import FRANKFURT, REGIONS, Mesh, eventually
-from tests.patience import patient_s
+from tests.patience import PATIENCE, patient_s
 
 ROOM = "come-what-may"
 BACK_WITHIN_S = 5.0
@@ -79,7 +79,8 @@ def test_whoever_sat_on_a_killed_bridge_is_back_by_themselves_on_another_within_
     for pair in (("Ana", "Chi"), ("Chi", "Ana")):
         assert after[pair] > before[pair] + FRAMES
     assert [guest.session()["attempt"] for guest in (ana, chi)] == [0, 0]
-    assert session["attempt"] == 1
+    # Where news of it is slow the browser has restarted ICE by itself before that.
+    assert 1 <= session["attempt"] <= min(PATIENCE, 2)
 
 
 def test_the_killed_bridge_comes_back_and_seats_newcomers_while_those_who_fled_stay(
