@@ -14,9 +14,10 @@ import click
 import httpx
 
 from benchmarks.peers import Place
+from benchmarks.peers.child import child
 
 PORT = 8088
-READY_TIMEOUT_S, STOP_TIMEOUT_S = 20.0, 10.0
+READY_TIMEOUT_S = 20.0
 POLL_S, ASK_TIMEOUT_S = 0.05, 1.0
 LOG_TAIL_CHARACTERS = 4_000
 
@@ -39,18 +40,14 @@ def janus_process(
     _configure(directory, place.address, event_loops)
     with contextlib.ExitStack() as until_the_end:
         output = until_the_end.enter_context(log.open("wb"))
-        # It ends with us, however we do.
-        process = subprocess.Popen(
-            [
-                *(*place.prefix, "setpriv", "--pdeathsig", "KILL"),
-                *("janus", "--configs-folder", directory, "--disable-colors"),
-            ],
-            cwd=directory,  # where it leaves its core when it crashes, whatever our limit is
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+        process = until_the_end.enter_context(
+            child(
+                place,
+                ["janus", "--configs-folder", directory, "--disable-colors"],
+                cwd=directory,  # where it leaves its core when it crashes, whatever our limit is
+                stdout=output,
+            )
         )
-        until_the_end.callback(_stop, process)
         _wait_until_ready(process, api_url(place), log)
         yield process
 
@@ -98,12 +95,3 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
         time.sleep(POLL_S)
     said = log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
     raise click.ClickException(f"Janus did not become ready:\n{said}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -14,10 +14,11 @@ from pathlib import Path
 import click
 
 from benchmarks.peers import Place
+from benchmarks.peers.child import child
 from benchmarks.peers.mediasoup_build import VERSION, WORKER
 from benchmarks.peers.mediasoup_channel import READ_BYTES, Inbox
 
-READY_TIMEOUT_S, STOP_TIMEOUT_S = 20.0, 10.0
+READY_TIMEOUT_S = 20.0
 LOG_TAIL_CHARACTERS = 4_000
 
 _DESCRIPTORS = 'exec "$@" 3<&0 4>&0 5<&1 6>&1 </dev/null >&2'
@@ -45,19 +46,17 @@ def worker_process(
             until_the_end.enter_context(ours)
             until_the_end.enter_context(theirs)
         (channel, channel_end), (_, payload_end) = ends
-        # It ends with us, however we do.
-        process = subprocess.Popen(
-            [
-                *(*place.prefix, "setpriv", "--pdeathsig", "KILL"),
-                *("sh", "-c", _DESCRIPTORS, "sh", str(WORKER)),
-            ],
-            cwd=directory,
-            env={**os.environ, "MEDIASOUP_VERSION": VERSION},
-            stdin=channel_end.fileno(),
-            stdout=payload_end.fileno(),
-            stderr=log,
+        process = until_the_end.enter_context(
+            child(
+                place,
+                ["sh", "-c", _DESCRIPTORS, "sh", WORKER],
+                cwd=directory,
+                env={**os.environ, "MEDIASOUP_VERSION": VERSION},
+                stdin=channel_end.fileno(),
+                stdout=payload_end.fileno(),
+                stderr=log,
+            )
         )
-        until_the_end.callback(_stop, process)
         channel_end.close()
         payload_end.close()
 
@@ -85,12 +84,3 @@ def _is_ready(channel: socket.socket, write: Callable[[str], None]) -> bool:
                     return True
                 write(text)
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

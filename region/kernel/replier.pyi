@@ -3,7 +3,7 @@
 from region.kernel.prober import Prober
 
 class Replier(Prober):
-    """Tells senders what is missing of what they send, and when it came; in the pump's thread."""
+    """Tells peers what is missing of what they send and when it came, and echoes their probes."""
 
     def __init__(self, fd: int) -> None:
         """`fd`: a bound, non-blocking UDP socket that outlives this."""

@@ -33,7 +33,13 @@ from benchmarks.peers.mediasoup_parameters import (
 from relay.errors import RemoteProtocolError
 from relay.ids import MediaKind
 from relay.payload import HeaderExtension
-from tests.benchmarks.watching import WAIT_S, Meeting, camera, voice
+from tests.benchmarks.watching import (
+    WAIT_S,
+    Meeting,
+    camera,
+    do_not_miss_who_has_left,
+    follow_what_is_watched,
+)
 
 EVERYTHING = Wish(microphone=True, camera=3, audio_slots=5, video_slots=9)
 AS_BROWSERS = dataclasses.replace(EVERYTHING, as_browsers=True)
@@ -398,29 +404,12 @@ async def test_a_member_is_told_when_it_is_gone(bridge: Bridge) -> None:
 async def test_a_member_gets_the_pictures_that_it_watches_in_the_layers_it_asks_for(
     meeting: Meeting, wish: Wish
 ) -> None:
-    (first, _), (second, _), (third, _) = [await meeting.enter(wish) for _ in range(3)]
-    voices = [voice(second), voice(third)]
-    await first.watch([Picture(member=second.id, layer=0), Picture(member=third.id, layer=2)])
-    await meeting.receives(first, [*voices, camera(second, 0), camera(third, 2)])
-    await first.watch([Picture(member=second.id, layer=1)])
-    await meeting.receives(first, [*voices, camera(second, 1)])
-    await first.watch([])
-    await meeting.receives(first, voices)
-    await first.watch([Picture(member=third.id, layer=0)])
-    await meeting.receives(first, [*voices, camera(third, 0)])
+    await follow_what_is_watched(meeting, wish)
 
 
 @built
 async def test_who_has_left_is_received_by_nobody_and_is_not_missed(meeting: Meeting) -> None:
-    viewer, _ = await meeting.enter(Wish(audio_slots=1, video_slots=2))
-    (leaver, leave), (stayer, _) = [await meeting.enter(AS_BROWSERS) for _ in range(2)]
-    await viewer.watch([Picture(member=each.id, layer=0) for each in (leaver, stayer)])
-    received = [voice(leaver), voice(stayer), camera(leaver, 0), camera(stayer, 0)]
-    await meeting.receives(viewer, received)
-    leave()
-    await meeting.receives(viewer, [voice(stayer), camera(stayer, 0)])
-    await viewer.watch([Picture(member=each.id, layer=1) for each in (leaver, stayer)])
-    await meeting.receives(viewer, [voice(stayer), camera(stayer, 1)])
+    await do_not_miss_who_has_left(meeting, AS_BROWSERS)
 
 
 @built

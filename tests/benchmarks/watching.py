@@ -8,7 +8,7 @@ import trio
 from benchmarks.load import media
 from benchmarks.load.description import Wish
 from benchmarks.load.traffic import Traffic
-from benchmarks.peers import Bridge, Member
+from benchmarks.peers import Bridge, Member, Picture
 from relay.ids import SourceKind
 
 WAIT_S = 20.0
@@ -72,3 +72,30 @@ def camera(member: Member, layer: int) -> int:
 
 def voice(member: Member) -> int:
     return member.senders[SourceKind.MICROPHONE][0]
+
+
+async def follow_what_is_watched(meeting: Meeting, wish: Wish) -> None:
+    """A member gets the pictures that it watches, in the layers it asks for, and all voices."""
+    (first, _), (second, _), (third, _) = [await meeting.enter(wish) for _ in range(3)]
+    voices = [voice(second), voice(third)]
+    await first.watch([Picture(member=second.id, layer=0), Picture(member=third.id, layer=2)])
+    await meeting.receives(first, [*voices, camera(second, 0), camera(third, 2)])
+    await first.watch([Picture(member=second.id, layer=1)])
+    await meeting.receives(first, [*voices, camera(second, 1)])
+    await first.watch([])
+    await meeting.receives(first, voices)
+    await first.watch([Picture(member=third.id, layer=0)])
+    await meeting.receives(first, [*voices, camera(third, 0)])
+
+
+async def do_not_miss_who_has_left(meeting: Meeting, wish: Wish) -> None:
+    """Two members send, as they wish, and one leaves: nobody receives it, and all else goes on."""
+    viewer, _ = await meeting.enter(Wish(audio_slots=1, video_slots=2))
+    (leaver, leave), (stayer, _) = [await meeting.enter(wish) for _ in range(2)]
+    await viewer.watch([Picture(member=each.id, layer=0) for each in (leaver, stayer)])
+    received = [voice(leaver), voice(stayer), camera(leaver, 0), camera(stayer, 0)]
+    await meeting.receives(viewer, received)
+    leave()
+    await meeting.receives(viewer, [voice(stayer), camera(stayer, 0)])
+    await viewer.watch([Picture(member=each.id, layer=1) for each in (leaver, stayer)])
+    await meeting.receives(viewer, [voice(stayer), camera(stayer, 1)])
