@@ -103,7 +103,8 @@ machine: $(INSTALLED_FOR_TESTS)
 
 demanding: $(INSTALLED_FOR_TESTS)
 	$(need-machines)
-	PATIENCE=1 $(BIN)/python -m pytest tests/e2e tests/test_up.py
+	$(need-mediasoup)
+	PATIENCE=1 $(BIN)/python -m pytest tests/e2e tests/test_up.py tests/benchmarks/test_mediasoup.py
 
 explore: $(INSTALLED_FOR_TESTS)
 	EXPLORE=1 $(BIN)/python -m pytest tests/relay tests/region tests/focus tests/web

@@ -3,7 +3,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -354,14 +354,19 @@ def test_a_worker_that_does_not_start_is_quoted(
 
 # All of it
 
-built = pytest.mark.skipif(
-    not WORKER.exists(),
-    reason="mediasoup's worker is not built: make bench does it, and it takes minutes",
-)
+
+def built(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Has it compiled first where it is not, which takes minutes: `make demanding` does that."""
+    return pytest.mark.demanding(pytest.mark.usefixtures("worker")(test))
+
+
+@pytest.fixture(scope="module")
+def worker() -> None:
+    build()
 
 
 @pytest.fixture
-def bridge(tmp_path: Path) -> Iterator[Bridge]:
+def bridge(worker: None, tmp_path: Path) -> Iterator[Bridge]:
     with Mediasoup().start(tmp_path) as bridge:
         yield bridge
 
