@@ -25,6 +25,7 @@ class Downlink:
         self._budget = Budget()
         self._told_repeats_bps = 0
         self._told_rtt_s = 0.0
+        self._told_ample = False
 
     @property
     def estimate_bps(self) -> int:
@@ -49,6 +50,19 @@ class Downlink:
             return None
         self._told_rtt_s = rtt_s
         return rtt_s
+
+    def new_ample(self) -> bool | None:
+        """Whether it carries more than is wanted, if that is another than before."""
+        ample = self.estimator.is_ample
+        if ample is self._told_ample:
+            return None
+        self._told_ample = ample
+        return ample
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether it carries more than is wanted, so that there is nothing to follow."""
+        return self.estimator.is_ample
 
     @property
     def is_known(self) -> bool:

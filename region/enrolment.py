@@ -44,13 +44,14 @@ class IdentityStore:
 
     def __init__(self, identity: Identity, bridge: BridgeId, region: Region, directory: Path):
         self.identity = identity
+        self._ends_s = valid_until_s(identity.certificate_pem)
         self.bridge = bridge
         self.region = region
         self._directory = directory
 
     def ends_soon(self) -> bool:
         """Whether it is time to renew."""
-        return valid_until_s(self.identity.certificate_pem) - time.time() < RENEW_BEFORE_S
+        return self._ends_s - time.time() < RENEW_BEFORE_S
 
     def replace(self, key_pem: bytes, certificate_pem: bytes) -> None:
         """Use a renewed certificate; RemoteProtocolError when it is not ours."""
@@ -61,6 +62,7 @@ class IdentityStore:
         self.identity = Identity(
             certificate_pem=certificate_pem, key_pem=key_pem, mesh_ca_pem=authority
         )
+        self._ends_s = valid_until_s(certificate_pem)
         _save(self._directory, self.identity)
 
 

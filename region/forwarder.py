@@ -43,7 +43,7 @@ LOOK_S = 0.2
 """How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
 keyframes asked for; the pump wakes us for what should not wait so long."""
 CALM_LOOK_S = 2.0
-"""The same while nobody speaks, no path has anything to tell and nothing changes: what streams
+"""The same while nobody speaks, all paths carry what is wanted and nothing changes: what streams
 cost may be measured anew, and the pump tells which of them begin, end, or are heard."""
 REST_LOOK_S = 5.0
 """The same while nothing arrives either."""
@@ -401,18 +401,10 @@ class Forwarder:
         elif not self.is_lively(now):
             self._enliven(now)  # it is due because a stream has changed, which the next look hears
         for viewer in self._flows.viewers.values():
-            transport = viewer.participant.transport
-            report = reports.get(transport)
-            if report is not None:
-                self._enliven(now)
-                viewer.downlink.on_report(report, now)
-                if (limit_bps := viewer.downlink.new_repeats_bps()) is not None:
-                    self._pump.limit_repeats(transport, limit_bps)
-                if (rtt_s := viewer.downlink.new_rtt_s(report.rtt_s)) is not None:
-                    self._pump.set_rtt(transport, rtt_s)
-                probe = viewer.downlink.next_probe(now)
-                if probe is not None:
-                    self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
+            if (report := reports.get(viewer.participant.transport)) is not None:
+                viewer.follow(report, now)
+                if not viewer.downlink.is_ample:
+                    self._enliven(now)
         if self._outdated:
             self.replan(now)
         self._follow_paths(now)

@@ -9,7 +9,7 @@ bridge can send less from one packet to the next, and retreat when feedback stay
 
 from region.kernel.report import PathReport, Usage
 from region.loss_bound import LOW_LOSS, LossBound
-from region.probing import ProbePlan, Prober
+from region.probing import WORTHWHILE, ProbePlan, Prober
 from region.rate_control import RateControl
 
 ALR_SHARE = 0.65
@@ -60,6 +60,16 @@ class BandwidthEstimator:
     def is_known(self) -> bool:
         """Whether there was feedback."""
         return self._heard
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether the path is known to carry all that could be of use: no more is looked for."""
+        return (
+            self._heard
+            and self._usage is not Usage.OVER
+            and not self._loss.is_high
+            and self._wanted_bps < WORTHWHILE * self.estimate_bps
+        )
 
     def on_wanted(self, wanted_bps: int) -> None:
         """What could be of use: no probe looks for more than twice that."""

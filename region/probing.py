@@ -27,6 +27,8 @@ MIN_PACKETS = 5
 MIN_DURATION_S = 0.03
 MIN_BYTES = 2_500
 """Links let some kilobytes pass at any rate: what is less measures nothing but that."""
+WORTHWHILE = 1.05
+"""So many times what is known is worth a probe."""
 
 _MAX_CLUSTER = 0xFFFF
 _TIMEOUT_S = 1.0
@@ -40,7 +42,6 @@ _UTILISATION = 0.95
 _MAX_COMPRESSION = 2.0
 # The path carries more when a probe brings this share of its rate.
 _MET = 0.7
-_WORTHWHILE = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Prober:
             return None
         rate_bps = min(self._next_bps, self._max_bps, max(SCALE * wanted_bps, known_bps))
         self._next_bps = None
-        if min(wanted_bps, rate_bps) < _WORTHWHILE * known_bps:
+        if min(wanted_bps, rate_bps) < WORTHWHILE * known_bps:
             return None
         least_bytes = max(rate_bps * MIN_DURATION_S / 8, MIN_BYTES)
         self._cluster = self._cluster % _MAX_CLUSTER + 1

@@ -7,7 +7,7 @@ from region.allocation import WORTH_A_KEYFRAME, Rates, Request, allocate
 from region.downlink import Downlink
 from region.encodings import Choice, choose, is_larger
 from region.feed import Feed
-from region.kernel import NO_STREAM, Pump
+from region.kernel import NO_STREAM, PathReport, Pump
 from region.participant import Participant, Slot
 from relay.control import Picture
 from relay.ids import TOP_LAYER, Layer, MediaKind, SourceId, SourceKind, VideoCodec, kind_of
@@ -65,6 +65,22 @@ class Viewer:
         self._targets: tuple[tuple[SourceId, Layer], ...] | None = None
         """Of the pictures in `_carried`, as their feeds were when they were carried last."""
 
+    def follow(self, report: PathReport, now: float) -> None:
+        """What its path's feedback says: reckon with it, and have the kernel do so."""
+        transport, downlink = self.participant.transport, self.downlink
+        downlink.on_report(report, now)
+        if (limit_bps := downlink.new_repeats_bps()) is not None:
+            self._pump.limit_repeats(transport, limit_bps)
+        if (rtt_s := downlink.new_rtt_s(report.rtt_s)) is not None:
+            self._pump.set_rtt(transport, rtt_s)
+        if (probe := downlink.next_probe(now)) is not None:
+            self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
+        self._tell_ample()
+
+    def _tell_ample(self) -> None:
+        if (ample := self.downlink.new_ample()) is not None:
+            self._pump.set_ample(self.participant.transport, ample)
+
     def hear(self, heard: Mapping[Slot, SourceId]) -> None:
         """Whose voice is to be in which slot."""
         self._heard = heard
@@ -118,6 +134,7 @@ class Viewer:
         self.wanted_bps = min(budget_bps, sum(full_bps))
         best_bps = sum(each.rates_bps.best_bps for each in requests)
         self.downlink.on_wanted(audio_bps + int(WORTH_A_KEYFRAME * best_bps))
+        self._tell_ample()
         return self._layers != before
 
     def carry_voices(self, feeds: Mapping[SourceId, Feed]) -> None:

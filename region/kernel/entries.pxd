@@ -85,6 +85,7 @@ cdef struct Transport:
     int64_t last_ns
     uint8_t ungrouped  # its path takes no messages of several packets
     uint8_t echoes  # the peer's probes
+    uint8_t loss_reports  # receiver reports for Python, since one told of a loss
     uint8_t selected[ADDRESS_BYTES]
     uint8_t address[MAX_ADDRESSES][ADDRESS_BYTES]
     int addresses

@@ -29,6 +29,8 @@ cdef enum:
     TICK_US = 250
     SORTED = 512  # arrivals of one feedback that are put in their order together
     READS_NS = 150_000_000  # between two reports, but for over-use
+    AMPLE_READS_NS = 950_000_000  # the same of a path that carries all that is wanted
+    AMPLE_UNANSWERED_NS = 400_000_000  # longer than feedback takes: it may be so no more
     PRESSES_NS = 1_000_000_000  # between two times that over-use is news
     QUIET_US = 1_000_000  # since the last packet: nobody waits for feedback any more
     DEPARTURE_UNANSWERED = 0
@@ -79,6 +81,7 @@ cdef struct Path:
     bint clocked  # whether there is a reference time
     int64_t reference_ticks  # the receiver's clock without its wrap-around each 12 days
     bint answered  # ever
+    bint ample  # whether it carries more than is wanted, as Python said
     int64_t read_ns  # when Python was last told of it
     int64_t pressed_ns  # when it was last said that over-use should not wait for a report
     # Since the last report:
@@ -258,6 +261,14 @@ cdef inline void path_round_trip(Path *path, int64_t rtt_us) noexcept nogil:
         path.rtt_us = rtt_us
 
 
+cdef inline bint path_is_calm(const Path *path, int64_t now_ns) noexcept nogil:
+    """Whether it carries all that is wanted, and nothing since the last report speaks against it."""
+    return (
+        path.ample and not path.probed and path.lost_packets <= 0
+        and (path.unanswered_ns == 0 or now_ns - path.unanswered_ns < AMPLE_UNANSWERED_NS)
+    )
+
+
 cdef inline bint path_tells(const Path *path, int64_t now_ns) noexcept nogil:
     """Whether there is anything to report: what was heard, or that nothing is while packets leave.
 
@@ -265,7 +276,9 @@ cdef inline bint path_tells(const Path *path, int64_t now_ns) noexcept nogil:
     """
     if path.over:
         return True
-    if path.read_ns and now_ns - path.read_ns < READS_NS:
+    if path.read_ns and now_ns - path.read_ns < (
+        AMPLE_READS_NS if path_is_calm(path, now_ns) else READS_NS
+    ):
         return False
     if path.heard or path.probed or path.never_sent:
         return True

@@ -46,6 +46,9 @@ cdef enum:
     FEEDBACK_TICK_MS = 50
     PROBE_TICK_MS = 1
 
+    REPORT_BLOCK_BYTES = 24
+    REPORTS_AFTER_LOSS = 60  # until what a loss has cost is certainly made up for
+
     SAID_NOTHING = 0
     SAID_REPORTS = 1  # RFC 3550's, and a trunk's probes: they can wait
     SAID_URGENT = 2
@@ -358,11 +361,7 @@ cdef class Pump(Receiver):
             elif data[at + 1] == 200 and size >= 28:
                 self._hear_report(handle, now_ns, data + at)
             elif data[at + 1] == 201:
-                # Losses, which whoever gives feedback tells better by that.
-                if (
-                    said == SAID_NOTHING and data[at] & 0x1F
-                    and (transport.path == NULL or not transport.path.answered)
-                ):
+                if said == SAID_NOTHING and self._tells_loss(transport, data + at, size):
                     said = SAID_REPORTS
             elif data[at + 1] == 204 and transport.echoes and self._hear_probe(
                 transport, data + at, size, now_ns
@@ -373,6 +372,26 @@ cdef class Pump(Receiver):
                 said = SAID_URGENT
             at += size
         return said if at == length else SAID_URGENT
+
+    cdef bint _tells_loss(
+        self, Transport *transport, const uint8_t *report, int size
+    ) noexcept nogil:
+        """Whether a receiver's report is for Python: of a loss, or not long after one.
+
+        Whoever gives feedback tells better by that.
+        """
+        cdef int i, blocks = report[0] & 0x1F
+        if transport.path != NULL:
+            return blocks != 0 and not transport.path.answered
+        if size < 8 + REPORT_BLOCK_BYTES * blocks:
+            return True  # malformed, which Python counts
+        for i in range(blocks):
+            if report[8 + REPORT_BLOCK_BYTES * i + 4]:  # RFC 3550 section 6.4.1: fraction lost
+                transport.loss_reports = REPORTS_AFTER_LOSS
+        if transport.loss_reports == 0:
+            return False
+        transport.loss_reports -= blocks != 0
+        return blocks != 0
 
     cdef void _hear_report(
         self, uint32_t handle, int64_t now_ns, const uint8_t *report

@@ -83,6 +83,12 @@ class Transports:
         limits them.
         """
 
+    def set_ample(self, transport: int, ample: bool) -> None:
+        """Whether its path carries more than is wanted: then it is reported each second.
+
+        More often still where something is lost or stays unanswered.
+        """
+
     def set_payload_types(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def set_extensions(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...
     def transport_stats(self, transport: int) -> TransportStats: ...

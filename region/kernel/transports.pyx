@@ -402,6 +402,18 @@ cdef class Transports:
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")
 
+    def set_ample(self, uint32_t transport, bint ample):
+        """Whether its path carries more than is wanted, so that it need not be read often."""
+        cdef Transport *to
+        with nogil:
+            fair_acquire(&self.lock)
+            to = self.transport_of(transport)
+            if to != NULL and to.path != NULL:
+                to.path.ample = ample
+            fair_release(&self.lock)
+        if to == NULL:
+            raise LocalProtocolError(f"there is no transport {transport}")
+
     def set_payload_types(self, uint32_t transport, dict canonical_by_wire):
         """Which payload types it uses for what; both directions."""
         cdef uint8_t canonical[128]

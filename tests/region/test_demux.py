@@ -19,9 +19,18 @@ T = TypeVar("T")
 DTLS_DATAGRAM = bytes([22, 0xFE, 0xFD]) + bytes(10)
 RTCP_PACKET = struct.pack("!BBHII", 0x81, 206, 2, 9, 7)
 """A PLI, which should not wait."""
-REPORT = struct.pack("!BBHI6I", 0x81, 201, 7, 9, 7, 0, 0, 0, 0, 0)
-"""Of what arrived of a stream."""
+LOST, ALL_THERE = 40 << 24, 0
+
+
+def report(fraction_lost: int) -> bytes:
+    """Of what arrived of two streams, all of the first."""
+    return struct.pack("!BBHI6I6I", 0x82, 201, 13, 9, 7, *(5 * [0]), 8, fraction_lost, *(4 * [0]))
+
+
+REPORT = report(LOST)
 PASSWORD = b"p" * 22
+AFTER_LOSS = 60
+"""So many reports, that of the loss among them, are read."""
 
 
 @pytest.fixture
@@ -179,6 +188,32 @@ async def test_reports_wake_nobody_and_come_with_the_next_look(demux: Demux, rig
     assert came == []
     demux.dispatch()
     assert [each.data for each in came] == [REPORT]
+
+
+async def test_a_report_of_no_loss_is_for_nobody_unless_there_was_one_not_long_ago(
+    demux: Demux, rig: Rig
+) -> None:
+    came: list[Datagram] = []
+    peer = rig.peer()
+    demux.claim_transport(peer.transport, came.append)
+    nothing = struct.pack("!BBHI", 0x80, 201, 1, 9)
+    said = (report(ALL_THERE), REPORT, nothing, *(AFTER_LOSS * [report(ALL_THERE)]))
+    for number, packet in enumerate(said, 1):
+        peer.send_raw(peer.outbound.protect_rtcp(packet))
+        rig.wait_for_datagrams(number)
+    demux.dispatch()
+    assert [each.data for each in came] == [REPORT, *((AFTER_LOSS - 1) * [report(ALL_THERE)])]
+
+
+async def test_a_report_that_is_cut_off_is_left_to_who_counts_it(demux: Demux, rig: Rig) -> None:
+    came: list[Datagram] = []
+    peer = rig.peer()
+    demux.claim_transport(peer.transport, came.append)
+    short = struct.pack("!BBHI6I", 0x82, 201, 7, 9, 7, *(5 * [0]))
+    peer.send_raw(peer.outbound.protect_rtcp(short))
+    rig.wait_for_datagrams(1)
+    demux.dispatch()
+    assert [each.data for each in came] == [short]
 
 
 async def test_news_of_the_pump_is_told_without_any_datagram(demux: Demux, rig: Rig) -> None:

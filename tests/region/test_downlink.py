@@ -3,6 +3,8 @@
 import pytest
 
 from region.downlink import LEAST_RTT_S, REPEATS_SHARE, START_BPS, Downlink
+from region.kernel.report import Usage
+from tests.region.forwarding import HEARD
 
 
 def test_retransmissions_may_take_their_share_and_that_is_told_once() -> None:
@@ -35,3 +37,34 @@ def test_no_round_trip_is_shorter_than_what_a_browser_takes_to_answer(rtt_s: flo
 
 def test_before_any_round_trip_is_known_none_is_told() -> None:
     assert Downlink(reports=True).new_rtt_s(None) is None
+
+
+def test_a_path_that_carries_all_that_is_wanted_is_ample_and_that_is_told_once() -> None:
+    downlink = Downlink(reports=True)
+    downlink.on_wanted(START_BPS // 2)
+    assert downlink.new_ample() is None  # nothing is known of it yet
+    downlink.on_report(HEARD, 0.1)
+    assert downlink.new_ample() is True
+    assert downlink.new_ample() is None
+    downlink.on_wanted(2 * START_BPS)
+    assert downlink.new_ample() is False
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"usage": Usage.OVER},
+        {"queue_s": 1.0},
+        {"acked_packets": 30, "lost_packets": 30},
+    ],
+    ids=lambda each: " and ".join(each),
+)
+def test_a_path_that_is_over_used_or_loses_much_is_not_ample(otherwise: dict[str, object]) -> None:
+    downlink = Downlink(reports=True)
+    downlink.on_wanted(int(0.9 * START_BPS))
+    for tenth in range(20):
+        downlink.on_report(HEARD, tenth / 10)
+    assert downlink.new_ample() is True
+    for tenth in range(20, 35):
+        downlink.on_report(HEARD._replace(**otherwise), tenth / 10)
+    assert downlink.new_ample() is False

@@ -16,8 +16,9 @@ from region.forwarder import (
     Forwarder,
 )
 from region.kernel import ALIVE_S
+from region.kernel.report import Usage
 from relay.control import View
-from tests.region.forwarding import CONFERENCE, Onlooker, Relayed
+from tests.region.forwarding import CONFERENCE, HEARD, Onlooker, Relayed
 from tests.region.rig import Rig, running
 from tests.region.seating import BRUNO, CAMERA
 
@@ -137,3 +138,19 @@ def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
     meeting.look(rests_s)
     assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport})
     assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport + 1})
+
+
+@pytest.mark.parametrize(
+    ("usage", "follows"), [(Usage.NORMAL, False), (Usage.OVER, True)], ids=["enough", "too little"]
+)
+def test_a_path_is_followed_where_it_does_not_carry_all_that_is_wanted(
+    meeting: Meeting, usage: Usage, follows: bool
+) -> None:
+    onlooker = Onlooker(meeting.rig.pump.add_transport())
+    meeting.relayed.join(onlooker)
+    meeting.forwarder.replan(meeting.began_s)
+    calm_s = meeting.began_s + AWAKE_S
+    meeting.look(calm_s)
+    calm_s += LOOK_S
+    meeting.forwarder.look(calm_s, {onlooker.transport: HEARD._replace(usage=usage)}, NOBODY)
+    assert meeting.forwarder.is_due(calm_s + LOOK_S, NOBODY, NOBODY) is follows

@@ -18,6 +18,8 @@ A_MOMENT_S = 0.16
 """Paths are read a few times a second."""
 PRESSES_S = 1.02
 """Over-use that lasts is news again."""
+UNANSWERED_S = 0.4
+"""After so long without feedback something may be wrong."""
 STILL_S = 1.02
 """A stream without packets for longer begins anew."""
 
@@ -43,9 +45,14 @@ def say(sender: Peer, receiver: Peer, number: int) -> None:
     receiver.receive()
 
 
-def report(rig: Rig, receiver: Peer, arrived_us: int, number: int, datagrams: int) -> None:
-    """That the packet of this number arrived then; `datagrams` the pump has read with this."""
-    fci = answer((number, arrived_us))
+def report(
+    rig: Rig, receiver: Peer, arrived_us: int, number: int, datagrams: int, lost: int = 0
+) -> None:
+    """That the packet of this number arrived then, and so many before it did not.
+
+    `datagrams`: what the pump has read with this.
+    """
+    fci = answer((number, arrived_us), base=number - lost)
     words = (12 + len(fci)) // 4 - 1
     compound = bytes.fromhex("8fcd") + words.to_bytes(2) + bytes(8) + fci
     receiver.send_raw(receiver.outbound.protect_rtcp(compound))
@@ -138,6 +145,40 @@ def test_over_use_is_news_at_once_and_again_after_a_second(rig: Rig) -> None:
         say(sender, receiver, count)
     report(rig, receiver, count * 36_000, count, 2 * count + 1)
     assert rig.pump.news() == frozenset()
+
+
+def test_a_path_that_carries_all_that_is_wanted_is_reported_each_second(rig: Rig) -> None:
+    _, sender, receiver = speaking(rig)
+    for number in range(3):
+        say(sender, receiver, number)
+    rig.pump.set_ample(receiver.transport, True)
+    now = time.monotonic()
+    report(rig, receiver, 8_000, 0, 4)
+    assert receiver.transport in rig.pump.path_reports(now)
+    report(rig, receiver, 8_001, 1, 5)
+    assert rig.pump.path_reports(now + A_MOMENT_S) == {}
+    assert receiver.transport in rig.pump.path_reports(now + 1.0)
+
+
+@pytest.mark.parametrize("word", ["it is too narrow", "something was lost", "nothing is answered"])
+def test_a_path_that_no_longer_does_is_reported_as_soon_as_others(rig: Rig, word: str) -> None:
+    _, sender, receiver = speaking(rig)
+    for number in range(4):
+        say(sender, receiver, number)
+    rig.pump.set_ample(receiver.transport, True)
+    now = time.monotonic()
+    report(rig, receiver, 8_000, 0, 5)
+    assert receiver.transport in rig.pump.path_reports(now)
+    later = now + A_MOMENT_S
+    if word == "it is too narrow":
+        report(rig, receiver, 8_001, 1, 6)
+        rig.pump.set_ample(receiver.transport, False)
+    elif word == "something was lost":
+        report(rig, receiver, 8_002, 2, 6, lost=1)
+    else:
+        say(sender, receiver, 4)
+        later = now + UNANSWERED_S + A_MOMENT_S
+    assert receiver.transport in rig.pump.path_reports(later)
 
 
 def test_a_path_on_which_all_is_well_is_not_reported_twice_within_a_moment(rig: Rig) -> None:
