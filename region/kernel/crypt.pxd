@@ -1,6 +1,6 @@
-"""SRTP media with AES-128-GCM, one direction of one transport: its key, and each SSRC's packet index.
+"""SRTP and SRTCP with AES-128-GCM, one direction of one transport: keys, and each SSRC's packet index.
 
-RFC 7714 sections 8 and 9, RFC 3711 sections 3.3.1 and 3.3.2. RTCP and other profiles are libsrtp's.
+RFC 7714 sections 8 and 9, RFC 3711 sections 3.3.1, 3.3.2 and 3.4. Other profiles are libsrtp's.
 A number that has been sealed is never sealed again, as two packets under one nonce would give the
 key away: an SSRC's index stays as long as the key, whatever comes and goes in the tables.
 """
@@ -10,6 +10,12 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from region.kernel.wire cimport load16, load32, store32
+
+cdef extern from *:
+    """
+    enum { ENCRYPTED = 0x80000000U, MAX_RTCP_INDEX = 0x7FFFFFFF };  /* RFC 3711 section 3.4 */
+    """
+    const uint32_t ENCRYPTED, MAX_RTCP_INDEX
 
 cdef extern from "gcm.h":
     enum:
@@ -40,9 +46,11 @@ cdef enum:
     CRYPT_REPEATED = 2
     CRYPT_OLD = 3
     CRYPT_FORGED = 4
+    RTCP_CLEAR_BYTES = 8  # of a compound, up to its first SSRC
+    RTCP_WORD_BYTES = 4  # whether it is encrypted, and its index
 
 cdef struct Index:
-    # Of one SSRC: rollover counter and sequence number as one, and which were used.
+    # Of one SSRC: rollover counter and sequence number as one, or RTCP's own, and which were used.
     int64_t newest  # −1 before the first
     uint64_t used[WINDOW_WORDS]
     uint32_t ssrc
@@ -54,6 +62,7 @@ cdef struct Crypt:
     int way
     uint64_t serial  # no other ever has it
     Index *indices
+    Crypt *rtcp  # whose keys are others; NULL of such a one itself
 
 
 cdef inline void crypt_free(Crypt *crypt) noexcept nogil:
@@ -61,6 +70,7 @@ cdef inline void crypt_free(Crypt *crypt) noexcept nogil:
     cdef Index *index
     if crypt == NULL:
         return
+    crypt_free(crypt.rtcp)
     while crypt.indices != NULL:
         index = crypt.indices
         crypt.indices = index.next
@@ -136,7 +146,7 @@ cdef inline void index_use(Index *index, int64_t number) noexcept nogil:
 cdef inline void crypt_nonce(
     const Crypt *crypt, uint32_t ssrc, int64_t number, uint8_t *nonce
 ) noexcept nogil:
-    """RFC 7714 section 8.1."""
+    """RFC 7714 section 8.1; section 9.1 puts RTCP's index of 31 bits in the same place."""
     cdef int i
     nonce[0] = nonce[1] = 0
     store32(nonce + 2, ssrc)
@@ -200,4 +210,74 @@ cdef inline int crypt_open(
         return CRYPT_FORGED
     index_use(index, number)
     length[0] -= GCM_TAG_BYTES
+    return CRYPT_OK
+
+
+cdef inline void rtcp_aad(const uint8_t *packet, uint32_t word, uint8_t *aad) noexcept nogil:
+    """RFC 7714 section 9.2: what stands before the ciphertext, and the word behind its tag."""
+    memcpy(aad, packet, RTCP_CLEAR_BYTES)
+    store32(aad + RTCP_CLEAR_BYTES, word)
+
+
+cdef inline bint rtcp_is_encrypted(const uint8_t *packet, int length) noexcept nogil:
+    """Whether it says so; one that is authenticated alone (RFC 7714 section 9.3) does not."""
+    return length >= RTCP_WORD_BYTES and packet[length - RTCP_WORD_BYTES] & 0x80
+
+
+cdef inline int crypt_seal_rtcp(Crypt *crypt, uint8_t *packet, int *length) noexcept nogil:
+    """Encrypt a compound of ours in place, by RTCP's keys; it has room for tag and word."""
+    cdef uint8_t nonce[GCM_NONCE_BYTES]
+    cdef uint8_t aad[RTCP_CLEAR_BYTES + RTCP_WORD_BYTES]
+    cdef Index *index
+    cdef uint32_t word
+    if length[0] < RTCP_CLEAR_BYTES:
+        return CRYPT_MALFORMED
+    index = crypt_index(crypt, load32(packet + 4))
+    if index == NULL or index.newest == MAX_RTCP_INDEX:
+        return CRYPT_OLD
+    index.newest = max(index.newest, <int64_t>0) + 1  # libsrtp's first is 1 too
+    word = ENCRYPTED | <uint32_t>index.newest
+    crypt_nonce(crypt, index.ssrc, index.newest, nonce)
+    rtcp_aad(packet, word, aad)
+    gcm_seal(
+        crypt.way, &crypt.key, nonce, aad, sizeof(aad),
+        packet + RTCP_CLEAR_BYTES, length[0] - RTCP_CLEAR_BYTES,
+    )
+    store32(packet + length[0] + GCM_TAG_BYTES, word)
+    length[0] += GCM_TAG_BYTES + RTCP_WORD_BYTES
+    return CRYPT_OK
+
+
+cdef inline int crypt_open_rtcp(Crypt *crypt, uint8_t *packet, int *length) noexcept nogil:
+    """Decrypt an encrypted compound in place; only the authentic take a place among the indices."""
+    cdef uint8_t nonce[GCM_NONCE_BYTES]
+    cdef uint8_t aad[RTCP_CLEAR_BYTES + RTCP_WORD_BYTES]
+    cdef int plain = length[0] - GCM_TAG_BYTES - RTCP_WORD_BYTES
+    cdef uint32_t word
+    cdef int64_t number
+    cdef Index fresh
+    cdef Index *index
+    cdef int state
+    if plain < RTCP_CLEAR_BYTES:
+        return CRYPT_MALFORMED
+    word = load32(packet + length[0] - RTCP_WORD_BYTES)
+    number = word & MAX_RTCP_INDEX
+    index = crypt_find(crypt, load32(packet + 4))
+    if index == NULL:
+        index_begin(&fresh, load32(packet + 4))
+        index = &fresh
+    state = index_state(index, number)
+    if state != CRYPT_OK:
+        return state
+    crypt_nonce(crypt, index.ssrc, number, nonce)
+    rtcp_aad(packet, word, aad)
+    if not gcm_open(
+        crypt.way, &crypt.key, nonce, aad, sizeof(aad),
+        packet + RTCP_CLEAR_BYTES, plain - RTCP_CLEAR_BYTES,
+    ):
+        return CRYPT_FORGED
+    index_use(index, number)
+    if index == &fresh and crypt_add(crypt, &fresh) == NULL:
+        return CRYPT_MALFORMED
+    length[0] = plain
     return CRYPT_OK

@@ -58,6 +58,7 @@ cdef class Outbox(Tables):
         self, const Egress *egress, const Parcel *parcel, int count, int *size
     ) noexcept nogil
     cdef bint _seal(self, Egress *egress, Parcel *parcel, int64_t now_ns) noexcept nogil
+    cdef bint _seal_rtcp(self, Transport *transport, uint8_t *packet, int *length) noexcept nogil
     cdef void _push(self, Egress *egress, const Parcel *parcel, bint joins) noexcept nogil
     cdef void _flush(self) noexcept nogil
     cdef void _refused(self, int message) noexcept nogil

@@ -12,7 +12,15 @@ from libc.string cimport memset
 
 from pylibsrtp._binding import ffi, lib
 
-from region.kernel.crypt cimport CRYPT_OK, Crypt, Index, crypt_index, crypt_seal, may_seal
+from region.kernel.crypt cimport (
+    CRYPT_OK,
+    Crypt,
+    Index,
+    crypt_index,
+    crypt_seal,
+    crypt_seal_rtcp,
+    may_seal,
+)
 from region.kernel.entries cimport Egress, Transport
 from region.kernel.path cimport path_sent
 from region.kernel.system cimport *
@@ -30,6 +38,7 @@ cdef srtp_function libsrtp(str name) except NULL:
 
 
 cdef srtp_function srtp_protect = libsrtp("srtp_protect")
+cdef srtp_function srtp_protect_rtcp = libsrtp("srtp_protect_rtcp")
 
 
 cdef inline int padding_of(const Parcel *parcel) noexcept nogil:
@@ -146,6 +155,14 @@ cdef class Outbox(Tables):
             return True
         self.counter[DROPPED_PROTECT] += 1
         return False
+
+    cdef bint _seal_rtcp(self, Transport *transport, uint8_t *packet, int *length) noexcept nogil:
+        """Encrypt a compound in place, which has room for a trailer; False when it cannot leave."""
+        if transport.srtp_out == NULL or transport.to_length == 0:
+            return False
+        if transport.crypt_out != NULL:
+            return crypt_seal_rtcp(transport.crypt_out.rtcp, packet, length) == CRYPT_OK
+        return srtp_protect_rtcp(transport.srtp_out, packet, length) == 0
 
     # ---- sending
 

@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy
 
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *
-from region.kernel.outbox cimport IN_BYTES, libsrtp
+from region.kernel.outbox cimport IN_BYTES
 from region.kernel.path cimport path_feedback, path_presses
 from region.kernel.pressure cimport pressure_idle, pressure_note
 from region.kernel.receiver cimport BATCH_IN, MAX_BEGUN, Receiver
@@ -52,8 +52,6 @@ cdef enum:
     SAID_NOTHING = 0
     SAID_REPORTS = 1  # RFC 3550's, and a trunk's probes: they can wait
     SAID_URGENT = 2
-
-cdef srtp_function srtp_unprotect_rtcp = libsrtp("srtp_unprotect_rtcp")
 
 
 class Datagram(NamedTuple):
@@ -326,7 +324,7 @@ cdef class Pump(Receiver):
         if i == MAX_RTCP_SSRCS:
             self.counter[DROPPED_RTCP_SSRCS] += 1
             return
-        if not self._unprotected(srtp_unprotect_rtcp(transport.srtp_in, data, &length)):
+        if not self._open_rtcp(transport, data, &length):
             return
         if i == transport.rtcp_ssrcs:  # only the authenticated take a place
             transport.rtcp_ssrc[i] = ssrc

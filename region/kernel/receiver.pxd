@@ -38,6 +38,8 @@ cdef class Receiver(Replier):
     cdef bint _open(
         self, Transport *transport, uint32_t stream_handle, uint8_t *data, int *length
     ) noexcept nogil
+    cdef bint _open_rtcp(self, Transport *transport, uint8_t *data, int *length) noexcept nogil
+    cdef bint _opened(self, int state) noexcept nogil
     cdef bint _unprotected(self, int status) noexcept nogil
     cdef uint32_t _recognise(
         self, const Transport *transport, const uint8_t *data, int length

@@ -52,6 +52,7 @@ for _original in PayloadType:
         original_payload[<int>_original.retransmissions] = _original
 
 cdef srtp_function srtp_unprotect = libsrtp("srtp_unprotect")
+cdef srtp_function srtp_unprotect_rtcp = libsrtp("srtp_unprotect_rtcp")
 
 
 cdef inline void fetch_egress(const Egress *egress) noexcept nogil:
@@ -167,6 +168,18 @@ cdef class Receiver(Replier):
                 stream.rtx_index = index
             else:
                 stream.index = index
+            return True
+        return self._opened(CRYPT_MALFORMED if state == CRYPT_OK else state)
+
+    cdef bint _open_rtcp(self, Transport *transport, uint8_t *data, int *length) noexcept nogil:
+        """Decrypt a compound in place; False when it is not authentic or not new."""
+        if transport.crypt_in != NULL and rtcp_is_encrypted(data, length[0]):
+            return self._opened(crypt_open_rtcp(transport.crypt_in.rtcp, data, length))
+        return self._unprotected(srtp_unprotect_rtcp(transport.srtp_in, data, length))
+
+    cdef bint _opened(self, int state) noexcept nogil:
+        """Whether it was opened; counts why not."""
+        if state == CRYPT_OK:
             return True
         if state == CRYPT_FORGED:
             self.counter[DROPPED_AUTHENTICATION] += 1

@@ -54,7 +54,6 @@ class Repeats(NamedTuple):
 cdef uint8_t OPUS = PayloadType.OPUS
 cdef uint8_t OPUS_RED = PayloadType.OPUS_RED
 cdef uint8_t VP8 = PayloadType.VP8
-cdef srtp_function srtp_protect_rtcp = libsrtp("srtp_protect_rtcp")
 
 
 cdef class Sender(Outbox):
@@ -308,9 +307,7 @@ cdef class Sender(Outbox):
         self, Transport *transport, uint8_t *packet, int length
     ) noexcept nogil:
         """Protect in place and send; `packet` has room for the trailer."""
-        if transport.srtp_out == NULL or transport.to_length == 0:
-            return
-        if srtp_protect_rtcp(transport.srtp_out, packet, &length) != 0:
+        if not self._seal_rtcp(transport, packet, &length):
             return
         self._send_to(transport, packet, length)
         transport.packets_out += 1
@@ -380,10 +377,7 @@ cdef class Sender(Outbox):
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
-            if (
-                to != NULL and to.srtp_out != NULL and to.to_length
-                and srtp_protect_rtcp(to.srtp_out, buffer, &length) == 0
-            ):
+            if to != NULL and self._seal_rtcp(to, buffer, &length):
                 sent = self._send_to(to, buffer, length)
                 if sent:
                     to.packets_out += 1

@@ -17,8 +17,11 @@ class TransportStats(NamedTuple):
 CRYPT_WAYS: tuple[str, ...]
 """How the kernel can encrypt on this processor, the fastest last; none where libsrtp does it."""
 
-def session_keys(master: bytes) -> tuple[bytes, bytes]:
-    """A key of 16 bytes and a salt of 12 for media, of an AES-128-GCM master key with its salt."""
+def session_keys(master: bytes, label: int = 0) -> tuple[bytes, bytes]:
+    """A key of 16 bytes and a salt of 12, of an AES-128-GCM master key with its salt.
+
+    `label`: by RFC 3711 §4.3.2 that of the key, 0 for media and 3 for RTCP.
+    """
 
 def pack_address(host: str, port: int, tcp: bool = False) -> bytes:
     """A literal address as the kernel keys it; ValueError when `host` is no literal."""
@@ -59,7 +62,7 @@ class Transports:
         """Give it two `pylibsrtp.Session`s; from now on only the pump may use them.
 
         `keys`: where these are of AES-128-GCM, their master keys with salts (28 bytes each). The
-        kernel encrypts media by itself then, on processors that can, by one of `CRYPT_WAYS`
+        kernel encrypts by itself then, on processors that can, by one of `CRYPT_WAYS`
         (`way`; the fastest by default). libsrtp does all else.
         """
 

@@ -30,6 +30,9 @@ from relay.payload import HeaderExtension
 cdef enum:
     DEFAULT_RTT_NS = 100_000_000  # until it is measured
     MASTER_BYTES = 28  # key and salt (RFC 7714 section 12)
+    # RFC 3711 section 4.3.2: of the key; that of its salt is two more.
+    RTP_LABEL = 0
+    RTCP_LABEL = 3
 
 CRYPT_WAYS = tuple(
     [name for way, name in ((GCM_AESNI, "aes-ni"), (GCM_VAES, "vaes")) if gcm_ways() & way]
@@ -143,8 +146,8 @@ cdef uint32_t free_place(void **table, uint32_t *used, uint32_t *first_free) noe
     return at
 
 
-def session_keys(bytes master not None):
-    """Media's session key and salt (RFC 3711 section 4.3.1 with RFC 7714 section 11's salt of 12 bytes)."""
+def session_keys(bytes master not None, int label=RTP_LABEL):
+    """Session key and salt (RFC 3711 section 4.3.1 with RFC 7714 section 11's salt of 12 bytes)."""
     if len(master) != MASTER_BYTES:
         raise LocalProtocolError("an AES-128-GCM master key and its salt have 28 bytes")
 
@@ -154,12 +157,23 @@ def session_keys(bytes master not None):
         block = Cipher(algorithms.AES128(master[:GCM_KEY_BYTES]), modes.ECB()).encryptor()
         return block.update(bytes(counter))
 
-    return derived(0), derived(2)[:GCM_NONCE_BYTES]
+    return derived(label), derived(label + 2)[:GCM_NONCE_BYTES]
 
 
 cdef Crypt *new_crypt(bytes master, int way, uint64_t serial) except NULL:
+    """For media, and with it that for RTCP."""
+    cdef Crypt *crypt = derived_crypt(master, RTP_LABEL, way, serial)
+    try:
+        crypt.rtcp = derived_crypt(master, RTCP_LABEL, way, serial)
+    except BaseException:
+        crypt_free(crypt)
+        raise
+    return crypt
+
+
+cdef Crypt *derived_crypt(bytes master, int label, int way, uint64_t serial) except NULL:
     cdef Crypt *crypt
-    key, salt = session_keys(master)
+    key, salt = session_keys(master, label)
     crypt = <Crypt *>new_entry(sizeof(Crypt))
     if crypt == NULL:
         raise MemoryError

@@ -241,6 +241,10 @@ class Harness:
                 self._send_from(self._stranger, body)
             case Op.RTCP:
                 self._send(plain, self._rtcp(body))
+            case Op.SEALED_RTCP:  # of some the tag is wrong
+                compound = self._rtcp(body)[: min(len(body), _SEALED_BYTES)]
+                forged = choice & 0x40
+                self._send(sealed, compound if forged else self._protected_rtcp(sealed, compound))
             case Op.SOURCE | Op.LAYER | Op.STREAM | Op.TRANSPORT | Op.MAPS | Op.ADDRESS:
                 with contextlib.suppress(LocalProtocolError):
                     self._change(operation, choice, body)
@@ -381,6 +385,13 @@ class Harness:
             return end.outbound.protect(packet)
         except SrtpError:  # it looks at the header too
             return packet
+
+    def _protected_rtcp(self, end: _End, compound: bytes) -> bytes:
+        assert end.outbound is not None
+        try:
+            return end.outbound.protect_rtcp(compound)
+        except SrtpError:  # it is too short
+            return compound
 
     def _send(self, end: _End, data: bytes) -> None:
         self._send_from(end.bound, data)

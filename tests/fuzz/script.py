@@ -46,6 +46,8 @@ class Op(IntEnum):
     """Python reads all counters."""
     LAYER = 16
     """An egress passes other layers, or its transport is probed."""
+    SEALED_RTCP = 17
+    """As RTCP, encrypted, or as if it were."""
 
 
 def record(op: Op, body: bytes) -> bytes:

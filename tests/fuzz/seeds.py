@@ -240,8 +240,9 @@ def kernel_seeds() -> list[bytes]:
     nack = record(Op.NACK, b"\x08\0\1")
     layers = [record(Op.LAYER, b"\0" + bytes([limits])) for limits in (0x05, 0x0A, 0xC0)]
     feedback = [record(Op.RTCP, packet) for packet in compounds]
+    sealed_feedback = [record(Op.SEALED_RTCP, packet) for packet in compounds]
     return [
-        *(b"".join(each) for each in (plain, exact, sealed, feedback)),
+        *(b"".join(each) for each in (plain, exact, sealed, feedback, sealed_feedback)),
         b"".join(record(Op.STRANGER, message) for message in (*stun_seeds(), *compounds, b"\x16")),
         b"".join(lost + restored),
         b"".join(lost[:2] + plain[1:6]) + nack + restored[0] + nack,
