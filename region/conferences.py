@@ -16,9 +16,10 @@ import trio
 from region.beats import beat, next_beat_s
 from region.demux import Demux
 from region.dtls import DtlsServer
-from region.forwarder import LOOK_S, Forwarder
+from region.forwarder import Forwarder
 from region.kernel import Pump
 from region.legs import LinkSsrcs, TrunkSide
+from region.pace import LOOK_S
 from region.participant import OWN_SSRC, Participant, Reach
 from region.relief import Relief
 from region.rtcp import (

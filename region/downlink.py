@@ -60,11 +60,6 @@ class Downlink:
         return ample
 
     @property
-    def is_ample(self) -> bool:
-        """Whether it carries more than is wanted, so that there is nothing to follow."""
-        return self.estimator.is_ample
-
-    @property
     def is_known(self) -> bool:
         """Whether its receiver has told anything of it, so that the estimate is no guess."""
         return self.estimator.is_known

@@ -16,6 +16,7 @@ from region.flows import Flows, Incoming
 from region.kernel import PathReport, Pump, StreamStats
 from region.known import Known
 from region.legs import Legs, TrunkSide
+from region.pace import Pace
 from region.participant import Participant, Slot
 from region.rtcp_router import RtcpRouter
 from region.trunks import Trunks
@@ -39,20 +40,6 @@ from relay.trunk_messages import RelayedEncoding, RelayedSource, Wanted
 SPOKE_WITHIN_S = 0.5
 """A microphone without packets for longer is silent."""
 SILENCE_DBOV = 127
-LOOK_S = 0.2
-"""How often speakers are ranked, what arrives is measured, paths' reports are read and awaited
-keyframes asked for; the pump wakes us for what should not wait so long."""
-CALM_LOOK_S = 2.0
-"""The same while nobody speaks, all paths carry what is wanted and nothing changes: what streams
-cost may be measured anew, and the pump tells which of them begin, end, or are heard."""
-REST_LOOK_S = 5.0
-"""The same while nothing arrives either."""
-LISTEN_S = 0.15
-"""The soonest after counters were read that they are read again: there are many."""
-LIVELY_S = 0.5
-"""After something has changed more may, and soon; what a new stream costs is measured by then."""
-AWAKE_S = 10.0
-"""After something has arrived or changed nothing is held any more, and no hold runs out."""
 DEMAND_S = 1.0
 """What is demanded is looked at anew at least so often: keyframes come, and holds run out."""
 
@@ -95,8 +82,8 @@ class Forwarder:
         """Whose feeds are others, or have other encodings, than when slots were told of them."""
         self._codec = self._known.state.codec
         """For which pictures were shared out."""
-        self._demanded_s = self._listened_s = self._looked_s = float("-inf")
-        self._lively_until_s = self._awake_until_s = float("-inf")
+        self._demanded_s = float("-inf")
+        self._pace = Pace()
         self._told: set[BridgeId] = set()
         self._wishes = Wishes()
         self._small = small
@@ -120,12 +107,11 @@ class Forwarder:
 
     def is_lively(self, now: float) -> bool:
         """Whether somebody speaks, a path is followed or anything has changed of late."""
-        return self._outdated or now < self._lively_until_s
+        return self._outdated or self._pace.is_lively(now)
 
     def is_due(self, now: float, changed: frozenset[int], reported: Collection[int]) -> bool:
         """Whether to look now, when these streams have changed and these transports reported."""
-        pace_s = CALM_LOOK_S if now < self._awake_until_s else REST_LOOK_S
-        if self.is_lively(now) or now - self._looked_s >= pace_s - LOOK_S / 2:
+        if self._outdated or self._pace.is_due(now):
             return True
         feeds = self._flows.feeds.values()
         if changed and any(not changed.isdisjoint(feed.streams) for feed in feeds):
@@ -208,7 +194,7 @@ class Forwarder:
     def replan(self, now: float) -> None:
         """Make everything agree with what is known now."""
         self._outdated = False
-        self._enliven(now)
+        self._pace.enliven(now)
         knowledge = self._known.knowledge(self.participants, self._sides.keys(), self._floor)
         self._knowledge = knowledge
         self._plan = plan(knowledge, self._plan)
@@ -277,7 +263,7 @@ class Forwarder:
         self._demand(awaiting, now)
         self._demanded_s = now
         if self.rtcp.ask_awaited(awaiting, now):
-            self._enliven(now)
+            self._pace.enliven(now)
 
     def _demand(self, awaiting: frozenset[int], now: float) -> None:
         """Tell trunks and senders what has to come."""
@@ -394,28 +380,19 @@ class Forwarder:
         `reports` and `awaiting` are the pump's, by transport, and of egresses that wait for a
         keyframe.
         """
-        self._looked_s = now
-        if now - self._listened_s >= LISTEN_S:
-            self._listened_s = now
+        if self._pace.look(now):
             self._listen(now)
-        elif not self.is_lively(now):
-            self._enliven(now)  # it is due because a stream has changed, which the next look hears
         for viewer in self._flows.viewers.values():
             if (report := reports.get(viewer.participant.transport)) is not None:
                 viewer.follow(report, now)
-                if not viewer.downlink.is_ample:
-                    self._enliven(now)
+                self._pace.follow(now)
         if self._outdated:
             self.replan(now)
         self._follow_paths(now)
         if now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
             self._bring_about(now)
         elif self.rtcp.ask_awaited(awaiting, now):
-            self._enliven(now)
-
-    def _enliven(self, now: float) -> None:
-        self._lively_until_s = now + LIVELY_S
-        self._awake_until_s = now + AWAKE_S
+            self._pace.enliven(now)
 
     def _listen(self, now: float) -> None:
         """Read the counters of all feeds, and find what has changed."""
@@ -433,9 +410,9 @@ class Forwarder:
             self._outdated = True
         self._tell_dominant()
         if self._altered or any(level < SILENCE_DBOV for level in levels.values()):
-            self._enliven(now)
+            self._pace.enliven(now)
         elif any(feed.alive for feed in self._flows.feeds.values()):
-            self._awake_until_s = now + AWAKE_S
+            self._pace.keep_awake(now)
 
     def _follow_paths(self, now: float) -> None:
         """Share out anew what has become more or less, where feeds or paths have changed."""

@@ -17,6 +17,9 @@ cdef extern from *:
     """
     const uint32_t ENCRYPTED, MAX_RTCP_INDEX
 
+cdef extern from "string.h":
+    void explicit_bzero(void *, size_t) nogil
+
 cdef extern from "gcm.h":
     enum:
         GCM_NONE
@@ -60,7 +63,7 @@ cdef struct Crypt:
     gcm_key key
     uint8_t salt[GCM_NONCE_BYTES]
     int way
-    uint64_t serial  # no other ever has it
+    uint64_t serial  # no other transport's, and none of this one's later, has it
     Index *indices
     Crypt *rtcp  # whose keys are others; NULL of such a one itself
 
@@ -75,7 +78,7 @@ cdef inline void crypt_free(Crypt *crypt) noexcept nogil:
         index = crypt.indices
         crypt.indices = index.next
         free(index)
-    memset(crypt, 0, sizeof(Crypt))
+    explicit_bzero(crypt, sizeof(Crypt))
     free(crypt)
 
 

@@ -70,7 +70,7 @@ cdef struct Shift:
     uint16_t picture_offset
 
 cdef struct Transport:
-    Crypt *crypt_out  # NULL where libsrtp protects media too
+    Crypt *crypt_out  # NULL where libsrtp protects all
     uint64_t packets_out, bytes_out
     socket_address to
     uint8_t to_length  # 0 until an address is selected
@@ -85,7 +85,7 @@ cdef struct Transport:
     int64_t last_ns
     uint8_t ungrouped  # its path takes no messages of several packets
     uint8_t echoes  # the peer's probes
-    uint8_t loss_reports  # receiver reports for Python, since one told of a loss
+    int64_t loss_ns  # until when receiver reports are for Python, as one told of a loss
     uint8_t selected[ADDRESS_BYTES]
     uint8_t address[MAX_ADDRESSES][ADDRESS_BYTES]
     int addresses

@@ -17,21 +17,6 @@ class TransportStats(NamedTuple):
 CRYPT_WAYS: tuple[str, ...]
 """How the kernel can encrypt on this processor, the fastest last; none where libsrtp does it."""
 
-def session_keys(master: bytes, label: int = 0) -> tuple[bytes, bytes]:
-    """A key of 16 bytes and a salt of 12, of an AES-128-GCM master key with its salt.
-
-    `label`: by RFC 3711 §4.3.2 that of the key, 0 for media and 3 for RTCP.
-    """
-
-def pack_address(host: str, port: int, tcp: bool = False) -> bytes:
-    """A literal address as the kernel keys it; ValueError when `host` is no literal."""
-
-def unpack_address(packed: bytes) -> tuple[str, int]:
-    """Back to a literal (IPv4 where it was mapped) and a port."""
-
-def is_tcp(packed: bytes) -> bool:
-    """Whether it is a TCP connection's."""
-
 class Transports:
     """Whom the pump talks to.
 

@@ -7,7 +7,6 @@ lock for as long as the pump may wait for.
 """
 
 import secrets
-import socket
 from typing import NamedTuple
 
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -15,24 +14,21 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from pylibsrtp._binding import ffi
 
 from region.kernel.crypt cimport *
 from region.kernel.consent cimport MAX_USERNAME, Consent, has_seen
+from region.kernel.counter_names import COUNTER_NAMES
 from region.kernel.digest cimport BLOCK_BYTES, hmac_key
 from region.kernel.entries cimport *
 from region.kernel.path cimport Path, path_free, path_new
+from region.kernel.session_keys import RTCP_LABEL, RTP_LABEL, session_keys
 from region.kernel.system cimport *
 from relay.errors import CapacityError, LocalProtocolError
 from relay.payload import HeaderExtension
 
 cdef enum:
     DEFAULT_RTT_NS = 100_000_000  # until it is measured
-    MASTER_BYTES = 28  # key and salt (RFC 7714 section 12)
-    # RFC 3711 section 4.3.2: of the key; that of its salt is two more.
-    RTP_LABEL = 0
-    RTCP_LABEL = 3
 
 CRYPT_WAYS = tuple(
     [name for way, name in ((GCM_AESNI, "aes-ni"), (GCM_VAES, "vaes")) if gcm_ways() & way]
@@ -44,57 +40,6 @@ cdef int fastest_way = (
 cdef uint8_t TRANSPORT_SEQUENCE = HeaderExtension.TRANSPORT_SEQUENCE
 cdef frozenset LOCAL = frozenset(each for each in HeaderExtension if not each.forwarded)
 
-cdef tuple COUNTER_NAMES = (
-    "packets_in",
-    "packets_out",
-    "datagrams_in",
-    "consents",
-    "feedbacks",
-    "nacked",
-    "repaired",
-    "retransmitted",
-    "probed",
-    "ungrouped",
-    "learnt",
-    "handed_on",
-    "rtcp_taken",
-    "offered",
-    "dropped_oversize",
-    "dropped_unknown_protocol",
-    "dropped_unknown_address",
-    "dropped_unknown_ssrc",
-    "dropped_unknown_payload",
-    "dropped_no_keys",
-    "dropped_authentication",
-    "dropped_replay",
-    "dropped_unprotect",
-    "dropped_malformed",
-    "dropped_rtcp_ssrcs",
-    "dropped_queue_full",
-    "dropped_awaiting_keyframe",
-    "dropped_before_switch",
-    "dropped_layer",
-    "dropped_no_payload_type",
-    "dropped_no_path",
-    "dropped_protect",
-    "dropped_send",
-    "dropped_duplicate",
-    "dropped_rtx_unneeded",
-    "dropped_nack_unknown",
-    "dropped_nack_repeated",
-    "dropped_nack_limited",
-    "dropped_nack_forgotten",
-    "dropped_feedback_malformed",
-    "dropped_reports_limited",
-    "dropped_overload",
-    "dropped_red_malformed",
-    "tcp_frames_in",
-    "tcp_connections",
-    "dropped_tcp_framing",
-    "dropped_tcp_full",
-    "dropped_tcp_silent",
-    "dropped_tcp_evicted",
-)
 assert len(COUNTER_NAMES) == COUNTERS
 
 
@@ -107,57 +52,12 @@ class TransportStats(NamedTuple):
     last_consent_s: float
 
 
-def pack_address(str host, int port, bint tcp=False):
-    """A literal address as the kernel keys it; ValueError when `host` is no literal."""
-    if not 0 <= port <= 0xFFFF:
-        raise ValueError("a port is between 0 and 65535")
-    try:
-        packed = (
-            socket.inet_pton(socket.AF_INET6, host)
-            if ":" in host
-            else b"\0" * 10 + b"\xff\xff" + socket.inet_pton(socket.AF_INET, host)
-        )
-    except OSError:
-        raise ValueError("not a literal IPv4 or IPv6 address") from None
-    return packed + port.to_bytes(2, "big") + (b"\x01" if tcp else b"\x00")
-
-
-def unpack_address(bytes packed):
-    """Back to a literal (IPv4 where it was mapped) and a port."""
-    if len(packed) != ADDRESS_BYTES:
-        raise ValueError("a packed address has 19 bytes")
-    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
-        host = socket.inet_ntop(socket.AF_INET, packed[12:16])
-    else:
-        host = socket.inet_ntop(socket.AF_INET6, packed[:16])
-    return host, int.from_bytes(packed[16:18], "big")
-
-
-def is_tcp(bytes packed not None):
-    """Whether it is a TCP connection's."""
-    return packed[PROTOCOL:] == b"\x01"
-
-
 cdef uint32_t free_place(void **table, uint32_t *used, uint32_t *first_free) noexcept nogil:
     """The lowest handle that may be free, searched from where the last one was given back."""
     cdef uint32_t at = first_free[0]
     while at < used[0] and table[at] != NULL:
         at += 1
     return at
-
-
-def session_keys(bytes master not None, int label=RTP_LABEL):
-    """Session key and salt (RFC 3711 section 4.3.1 with RFC 7714 section 11's salt of 12 bytes)."""
-    if len(master) != MASTER_BYTES:
-        raise LocalProtocolError("an AES-128-GCM master key and its salt have 28 bytes")
-
-    def derived(label):
-        counter = bytearray(master[GCM_KEY_BYTES:] + bytes(4))
-        counter[7] ^= label
-        block = Cipher(algorithms.AES128(master[:GCM_KEY_BYTES]), modes.ECB()).encryptor()
-        return block.update(bytes(counter))
-
-    return derived(label), derived(label + 2)[:GCM_NONCE_BYTES]
 
 
 cdef Crypt *new_crypt(bytes master, int way, uint64_t serial) except NULL:

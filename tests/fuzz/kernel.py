@@ -243,8 +243,8 @@ class Harness:
                 self._send(plain, self._rtcp(body))
             case Op.SEALED_RTCP:  # of some the tag is wrong
                 compound = self._rtcp(body)[: min(len(body), _SEALED_BYTES)]
-                forged = choice & 0x40
-                self._send(sealed, compound if forged else self._protected_rtcp(sealed, compound))
+                wire = self._protected_rtcp(sealed, compound)
+                self._send(sealed, wire[:-1] + bytes([wire[-1] ^ 1]) if choice & 0x40 else wire)
             case Op.SOURCE | Op.LAYER | Op.STREAM | Op.TRANSPORT | Op.MAPS | Op.ADDRESS:
                 with contextlib.suppress(LocalProtocolError):
                     self._change(operation, choice, body)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy
 
 from region.kernel import reference
-from region.kernel.transports import session_keys
+from region.kernel.session_keys import session_keys
 from relay.errors import LocalProtocolError
 from tests.region.encrypted import (
     CYCLE,

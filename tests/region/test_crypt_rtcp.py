@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi
 
-from region.kernel.transports import session_keys
-from tests.region.rig import KEY_BYTES, WAYS, WINDOW, Peer, Rig, running, session
+from region.kernel.session_keys import RTCP_LABEL, session_keys
+from tests.region.rig import KEY_BYTES, LIBSRTP, WAYS, WINDOW, Peer, Rig, running, session
 
 OURS, THEIRS, OTHER = 1, 7, 8
 """SSRCs."""
 TAG_BYTES, WORD_BYTES, CLEAR_BYTES = 16, 4, 8
-RTCP_LABEL = 3
+LAST_INDEX = 0x7FFFFFFF
 AUTHENTICATED_ALONE = 2
 """libsrtp's sec_serv_auth."""
 
@@ -53,6 +53,16 @@ def handed_on(rig: Rig, peer: Peer, wire: bytes) -> list[bytes]:
     peer.send_raw(wire)
     rig.wait_for_datagrams(before + 1)
     return [each.data for each in rig.pump.drain()]
+
+
+def sealed(master: bytes, index: int, packet: bytes) -> bytes:
+    """By RFC 7714 §9.1 and §9.2."""
+    key, salt = session_keys(master, RTCP_LABEL)
+    nonce = struct.pack("!HIHI", 0, THEIRS, 0, index)
+    nonce = bytes(a ^ b for a, b in zip(nonce, salt, strict=True))
+    word = struct.pack("!I", 0x80000000 | index)
+    clear, plain = packet[:CLEAR_BYTES], packet[CLEAR_BYTES:]
+    return clear + AESGCM(key).encrypt(nonce, plain, clear + word) + word
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -171,15 +181,27 @@ def test_no_two_compounds_of_ours_have_the_same_index(rig: Rig, way: str) -> Non
     assert ends == [0x80000001, 0x80000002, 0x80000003]
 
 
+@pytest.mark.parametrize("last", [WINDOW + 1, LAST_INDEX])
+def test_a_sender_may_leave_numbers_out_and_never_go_back(rig: Rig, way: str, last: int) -> None:
+    peer = rig.peer(way=way)
+    master = os.urandom(KEY_BYTES)
+    keys = None if way == LIBSRTP else (master, os.urandom(KEY_BYTES))
+    rig.pump.set_srtp(
+        peer.transport,
+        session(master, inbound=True),
+        session(os.urandom(KEY_BYTES), inbound=False),
+        keys=keys,
+        way=None if way == LIBSRTP else way,
+    )
+    for index, comes_out in ((1, True), (last, True), (last, False), (1, False), (0, False)):
+        got = handed_on(rig, peer, sealed(master, index, compound(b"news")))
+        assert got == ([compound(b"news")] if comes_out else [])
+    assert rig.dropped() == {"replay": 3}
+
+
 @given(master=st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), before=st.integers(0, 9))
-def test_session_keys_open_what_libsrtp_has_sealed(master: bytes, before: int) -> None:
-    key, salt = session_keys(master, RTCP_LABEL)
+def test_session_keys_seal_as_libsrtp_does(master: bytes, before: int) -> None:
     sealing = session(master, inbound=False)
     for _ in range(before + 1):
         wire = sealing.protect_rtcp(compound(b"some report."))
-    word = wire[-WORD_BYTES:]
-    # RFC 7714 §9.1 and §9.2.
-    nonce = struct.pack("!HIHI", 0, THEIRS, 0, int.from_bytes(word) & 0x7FFFFFFF)
-    nonce = bytes(a ^ b for a, b in zip(nonce, salt, strict=True))
-    sealed, clear = wire[CLEAR_BYTES:-WORD_BYTES], wire[:CLEAR_BYTES]
-    assert AESGCM(key).decrypt(nonce, sealed, clear + word) == b"some report."
+    assert wire == sealed(master, before + 1, compound(b"some report."))

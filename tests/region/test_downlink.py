@@ -2,9 +2,19 @@
 
 import pytest
 
-from region.downlink import LEAST_RTT_S, REPEATS_SHARE, START_BPS, Downlink
+from region.downlink import (
+    LEAST_RTT_S,
+    MAX_BPS,
+    MIN_BPS,
+    REPEATS_SHARE,
+    START_BPS,
+    Downlink,
+)
 from region.kernel.report import Usage
 from tests.region.forwarding import HEARD
+
+READ_AFTER_LOSS_S = 180
+"""So long after a loss the kernel hands reports on that tell of none."""
 
 
 def test_retransmissions_may_take_their_share_and_that_is_told_once() -> None:
@@ -22,6 +32,19 @@ def test_a_path_that_carries_much_less_is_told_of_again() -> None:
     after = downlink.new_repeats_bps()
     assert after is not None
     assert after < before / 2
+
+
+@pytest.mark.parametrize("reports_a_second", [1, 9])
+def test_what_losses_cost_is_made_up_for_while_reports_are_still_read(
+    reports_a_second: int,
+) -> None:
+    downlink = Downlink(reports=False)
+    for second in range(60):
+        downlink.on_loss(1.0, float(second))
+    assert downlink.estimate_bps == MIN_BPS
+    for at in range(READ_AFTER_LOSS_S * reports_a_second):
+        downlink.on_loss(0.0, 60 + at / reports_a_second)
+    assert downlink.estimate_bps == MAX_BPS
 
 
 def test_a_round_trip_is_told_once_until_it_is_another() -> None:

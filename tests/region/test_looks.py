@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from region.forwarder import (
-    AWAKE_S,
-    CALM_LOOK_S,
-    LISTEN_S,
-    LIVELY_S,
-    LOOK_S,
-    REST_LOOK_S,
-    Forwarder,
-)
+from region.forwarder import Forwarder
 from region.kernel import ALIVE_S
-from region.kernel.report import Usage
+from region.pace import AWAKE_S, CALM_LOOK_S, FOLLOWED_S, LISTEN_S, LIVELY_S, LOOK_S, REST_LOOK_S
 from relay.control import View
 from tests.region.forwarding import CONFERENCE, HEARD, Onlooker, Relayed
 from tests.region.rig import Rig, running
@@ -140,17 +132,13 @@ def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
     assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport + 1})
 
 
-@pytest.mark.parametrize(
-    ("usage", "follows"), [(Usage.NORMAL, False), (Usage.OVER, True)], ids=["enough", "too little"]
-)
-def test_a_path_is_followed_where_it_does_not_carry_all_that_is_wanted(
-    meeting: Meeting, usage: Usage, follows: bool
+def test_while_a_path_reports_each_second_its_conference_is_due_at_each_beat(
+    meeting: Meeting,
 ) -> None:
     onlooker = Onlooker(meeting.rig.pump.add_transport())
     meeting.relayed.join(onlooker)
     meeting.forwarder.replan(meeting.began_s)
-    calm_s = meeting.began_s + AWAKE_S
-    meeting.look(calm_s)
-    calm_s += LOOK_S
-    meeting.forwarder.look(calm_s, {onlooker.transport: HEARD._replace(usage=usage)}, NOBODY)
-    assert meeting.forwarder.is_due(calm_s + LOOK_S, NOBODY, NOBODY) is follows
+    reported_s = meeting.began_s + AWAKE_S
+    meeting.forwarder.look(reported_s, {onlooker.transport: HEARD}, NOBODY)
+    assert meeting.is_due_after(LOOK_S, reported_s + 1.0)
+    assert not meeting.is_due_after(LOOK_S, reported_s + FOLLOWED_S)
