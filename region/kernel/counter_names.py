@@ -1,4 +1,4 @@
-"""What the pump counts, in the order of `entries.pxd`; drops by their reasons."""
+"""What the pump counts, in the order of `transports.pxd`; drops by their reasons."""
 
 COUNTER_NAMES = (
     "packets_in",

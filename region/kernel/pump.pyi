@@ -13,6 +13,9 @@ RTCP: int
 
 NO_TRANSPORT: int
 
+AFTER_LOSS_S: float
+"""So long after a loss receiver reports that tell of none are handed to Python, too."""
+
 class Datagram(NamedTuple):
     """What the pump hands to Python: everything but media."""
 

@@ -54,6 +54,9 @@ cdef enum:
     SAID_URGENT = 2
 
 
+AFTER_LOSS_S = AFTER_LOSS_NS / 1e9
+
+
 class Datagram(NamedTuple):
     kind: int
     transport: int

@@ -25,7 +25,7 @@ WINDOW = 1_024
 """How far behind the newest packet another may come, as the kernel has it."""
 LIBSRTP = "libsrtp"
 WAYS = (*CRYPT_WAYS, LIBSRTP)
-"""How media can be encrypted here."""
+"""How media and RTCP can be encrypted here."""
 
 
 def session(
@@ -46,6 +46,14 @@ def give_keys(pump: Pump, transport: int, way: str | None = None) -> tuple[Sessi
     With what the other end sends, and with what it receives.
     """
     inbound, outbound = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
+    set_keys(pump, transport, inbound, outbound, way)
+    return session(inbound, inbound=False), session(outbound, inbound=True)
+
+
+def set_keys(
+    pump: Pump, transport: int, inbound: bytes, outbound: bytes, way: str | None = None
+) -> None:
+    """These master keys, used in one of WAYS."""
     pump.set_srtp(
         transport,
         session(inbound, inbound=True),
@@ -53,7 +61,6 @@ def give_keys(pump: Pump, transport: int, way: str | None = None) -> tuple[Sessi
         keys=None if way == LIBSRTP else (inbound, outbound),
         way=None if way == LIBSRTP else way,
     )
-    return session(inbound, inbound=False), session(outbound, inbound=True)
 
 
 def protect(by: Session, packet: bytes) -> bytes:

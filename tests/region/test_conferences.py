@@ -1,9 +1,7 @@
 """A bridge's conferences when the bridge is told to stop."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -14,7 +12,7 @@ from region.trunks import TrunkDown, TrunkUp
 from relay.control import Allocate, Allocated, FromBridge, MidKind
 from relay.ids import Address, BridgeId, ConferenceId, ParticipantId, SourceKind
 from tests.region.forwarding import SilentTrunks
-from tests.region.rig import Rig, running
+from tests.region.rig import Rig
 
 ME, PEER = BridgeId("frankfurt-1"), BridgeId("singapore-1")
 OFFER = (Path(__file__).parent / "offers" / "aiortc.sdp").read_text()
@@ -28,12 +26,6 @@ ALLOCATE = Allocate(
         MidKind(mid="1", kind=SourceKind.CAMERA),
     ),
 )
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 async def test_a_trunk_may_go_down_after_the_participants_are_gone(rig: Rig) -> None:

@@ -41,12 +41,6 @@ UNPROVED_S, SILENT_S = 15, 60
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
-
-
-@pytest.fixture
 def many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,7 +3,6 @@
 import itertools
 import os
 import struct
-from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -43,18 +42,6 @@ SLOW = settings(
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> str:
-    way: str = request.param
-    return way
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 # What goes in comes out

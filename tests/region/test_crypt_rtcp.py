@@ -2,7 +2,6 @@
 
 import os
 import struct
-from collections.abc import Iterator
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -12,7 +11,7 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi
 
 from region.kernel.session_keys import RTCP_LABEL, session_keys
-from tests.region.rig import KEY_BYTES, LIBSRTP, WAYS, WINDOW, Peer, Rig, running, session
+from tests.region.rig import KEY_BYTES, WINDOW, Peer, Rig, session, set_keys
 
 OURS, THEIRS, OTHER = 1, 7, 8
 """SSRCs."""
@@ -20,18 +19,6 @@ TAG_BYTES, WORD_BYTES, CLEAR_BYTES = 16, 4, 8
 LAST_INDEX = 0x7FFFFFFF
 AUTHENTICATED_ALONE = 2
 """libsrtp's sec_serv_auth."""
-
-
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> str:
-    way: str = request.param
-    return way
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def compound(body: bytes = b"", *, ssrc: int = THEIRS) -> bytes:
@@ -53,6 +40,13 @@ def handed_on(rig: Rig, peer: Peer, wire: bytes) -> list[bytes]:
     peer.send_raw(wire)
     rig.wait_for_datagrams(before + 1)
     return [each.data for each in rig.pump.drain()]
+
+
+def give_known_key(rig: Rig, peer: Peer, way: str) -> bytes:
+    """The master key of what this peer sends from now on."""
+    inbound, outbound = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
+    set_keys(rig.pump, peer.transport, inbound, outbound, way)
+    return inbound
 
 
 def sealed(master: bytes, index: int, packet: bytes) -> bytes:
@@ -135,8 +129,8 @@ def test_a_compound_without_room_for_tag_and_index_is_dropped(
 
 
 def test_one_that_is_authenticated_and_not_encrypted_is_taken_once(rig: Rig, way: str) -> None:
-    peer = rig.peer(way=way)
-    key = os.urandom(KEY_BYTES)
+    peer = rig.peer()
+    key = give_known_key(rig, peer, way)
     policy = Policy(
         key=key,
         ssrc_type=Policy.SSRC_ANY_OUTBOUND,
@@ -144,12 +138,6 @@ def test_one_that_is_authenticated_and_not_encrypted_is_taken_once(rig: Rig, way
     )
     serves = ffi.buffer(ffi.addressof(policy._policy.rtcp))
     serves[-WORD_BYTES:] = AUTHENTICATED_ALONE.to_bytes(WORD_BYTES, "little")
-    rig.pump.set_srtp(
-        peer.transport,
-        session(key, inbound=True),
-        session(os.urandom(KEY_BYTES), inbound=False),
-        keys=(key, os.urandom(KEY_BYTES)),
-    )
     wire = Session(policy).protect_rtcp(compound(b"open"))
     assert b"open" in wire
     assert handed_on(rig, peer, wire) == [compound(b"open")]
@@ -183,16 +171,8 @@ def test_no_two_compounds_of_ours_have_the_same_index(rig: Rig, way: str) -> Non
 
 @pytest.mark.parametrize("last", [WINDOW + 1, LAST_INDEX])
 def test_a_sender_may_leave_numbers_out_and_never_go_back(rig: Rig, way: str, last: int) -> None:
-    peer = rig.peer(way=way)
-    master = os.urandom(KEY_BYTES)
-    keys = None if way == LIBSRTP else (master, os.urandom(KEY_BYTES))
-    rig.pump.set_srtp(
-        peer.transport,
-        session(master, inbound=True),
-        session(os.urandom(KEY_BYTES), inbound=False),
-        keys=keys,
-        way=None if way == LIBSRTP else way,
-    )
+    peer = rig.peer()
+    master = give_known_key(rig, peer, way)
     for index, comes_out in ((1, True), (last, True), (last, False), (1, False), (0, False)):
         got = handed_on(rig, peer, sealed(master, index, compound(b"news")))
         assert got == ([compound(b"news")] if comes_out else [])

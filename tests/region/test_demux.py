@@ -11,7 +11,7 @@ from aioice import stun
 
 from region.demux import Demux, StunArrival
 from region.kernel import DTLS, NO_TRANSPORT, RTCP, Datagram
-from tests.region.rig import DEADLINE_S, Peer, Rig, running
+from tests.region.rig import DEADLINE_S, Peer, Rig
 from tests.strategies.rtp import rtp
 
 T = TypeVar("T")
@@ -32,12 +32,6 @@ PASSWORD = b"p" * 22
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
-
-
-@pytest.fixture
 async def demux(rig: Rig, nursery: trio.Nursery) -> AsyncIterator[Demux]:
     demux = Demux(rig.pump)
     nursery.start_soon(demux.run)
@@ -51,6 +45,14 @@ def stranger(rig: Rig) -> Iterator[Callable[[bytes], None]]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
         plain.connect(rig.address)
         yield lambda data: plain.sendall(data)
+
+
+def listened_to(demux: Demux, rig: Rig) -> tuple[Peer, list[Datagram]]:
+    """A client, and what of its datagrams has come to whom they are for."""
+    came: list[Datagram] = []
+    peer = rig.peer()
+    demux.claim_transport(peer.transport, came.append)
+    return peer, came
 
 
 async def until(holds: Callable[[], T]) -> T:
@@ -176,9 +178,7 @@ async def test_dtls_and_decrypted_rtcp_go_to_the_transport_of_their_address(
 
 
 async def test_reports_wake_nobody_and_come_with_the_next_look(demux: Demux, rig: Rig) -> None:
-    came: list[Datagram] = []
-    peer = rig.peer()
-    demux.claim_transport(peer.transport, came.append)
+    peer, came = listened_to(demux, rig)
     peer.send_raw(peer.outbound.protect_rtcp(REPORT))
     rig.wait_for_datagrams(1)
     with trio.move_on_after(0.1):
@@ -191,9 +191,7 @@ async def test_reports_wake_nobody_and_come_with_the_next_look(demux: Demux, rig
 async def test_a_report_of_no_loss_is_for_nobody_unless_there_was_one_not_long_ago(
     demux: Demux, rig: Rig
 ) -> None:
-    came: list[Datagram] = []
-    peer = rig.peer()
-    demux.claim_transport(peer.transport, came.append)
+    peer, came = listened_to(demux, rig)
     nothing = struct.pack("!BBHI", 0x80, 201, 1, 9)
     said = (report(ALL_THERE), REPORT, nothing, report(ALL_THERE), report(ALL_THERE))
     for number, packet in enumerate(said, 1):
@@ -204,9 +202,7 @@ async def test_a_report_of_no_loss_is_for_nobody_unless_there_was_one_not_long_a
 
 
 async def test_a_report_that_is_cut_off_is_left_to_who_counts_it(demux: Demux, rig: Rig) -> None:
-    came: list[Datagram] = []
-    peer = rig.peer()
-    demux.claim_transport(peer.transport, came.append)
+    peer, came = listened_to(demux, rig)
     short = struct.pack("!BBHI6I", 0x82, 201, 7, 9, 7, *(5 * [0]))
     peer.send_raw(peer.outbound.protect_rtcp(short))
     rig.wait_for_datagrams(1)
@@ -230,9 +226,7 @@ async def test_news_of_the_pump_is_told_without_any_datagram(demux: Demux, rig: 
 async def test_a_released_transports_datagrams_are_dropped_by_their_kind(
     demux: Demux, rig: Rig
 ) -> None:
-    came: list[Datagram] = []
-    peer = rig.peer()
-    demux.claim_transport(peer.transport, came.append)
+    peer, came = listened_to(demux, rig)
     demux.release_transport(peer.transport)
     demux.release_transport(4_711)
     peer.send_raw(DTLS_DATAGRAM)
@@ -242,9 +236,7 @@ async def test_a_released_transports_datagrams_are_dropped_by_their_kind(
 
 
 async def test_more_than_one_drain_takes_arrives_in_order(demux: Demux, rig: Rig) -> None:
-    came: list[Datagram] = []
-    peer = rig.peer()
-    demux.claim_transport(peer.transport, came.append)
+    peer, came = listened_to(demux, rig)
     sent = [DTLS_DATAGRAM + struct.pack("!H", number) for number in range(600)]
     for number, datagram in enumerate(sent, 1):
         peer.send_raw(datagram)

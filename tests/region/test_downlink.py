@@ -10,11 +10,9 @@ from region.downlink import (
     START_BPS,
     Downlink,
 )
+from region.kernel.pump import AFTER_LOSS_S
 from region.kernel.report import Usage
 from tests.region.forwarding import HEARD
-
-READ_AFTER_LOSS_S = 180
-"""So long after a loss the kernel hands reports on that tell of none."""
 
 
 def test_retransmissions_may_take_their_share_and_that_is_told_once() -> None:
@@ -42,7 +40,7 @@ def test_what_losses_cost_is_made_up_for_while_reports_are_still_read(
     for second in range(60):
         downlink.on_loss(1.0, float(second))
     assert downlink.estimate_bps == MIN_BPS
-    for at in range(READ_AFTER_LOSS_S * reports_a_second):
+    for at in range(int(AFTER_LOSS_S) * reports_a_second):
         downlink.on_loss(0.0, 60 + at / reports_a_second)
     assert downlink.estimate_bps == MAX_BPS
 

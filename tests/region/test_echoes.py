@@ -3,7 +3,6 @@
 import select
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,12 +25,6 @@ from tests.region.rig import DEADLINE_S, Peer, Rig, give_keys, running
 
 PEER = Ssrc(1)
 PROBE = Probe(sequence=0xFFFFFFFE, sent_us=0x0123_4567_89AB_CDEF)
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Transport-wide feedback from the kernel: what it tells a sender of its packets' arrival."""
 
 import time
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from region.rtcp import Other, parse_compound_untrusted
-from tests.region.rig import Peer, Rig, running
+from tests.region.rig import Peer, Rig
 from tests.region.twcc import Feedback, parse_feedback_untrusted
 from tests.strategies.rtp import rtp
 
@@ -16,12 +14,6 @@ SSRC, WIRE_ID = 0x1111, 5
 TRANSPORT_SEQUENCE = 3
 RTPFB, TRANSPORT_WIDE = 205, 15
 TICKS_PER_S = 4_000
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def sender(rig: Rig) -> Peer:

@@ -1,7 +1,7 @@
 """Packets of one stream that come together leave together, to each receiver as one message."""
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -43,12 +43,6 @@ SLOW = settings(
         HealthCheck.data_too_large,
     ],
 )
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def messages_of(rig: Rig, sizes: Sequence[int], paddings: Iterable[int] = ()) -> list[list[int]]:

@@ -1,7 +1,6 @@
 """Authentic packets that are wrong inside: dropped or bounded, counted, and no matter to others."""
 
 import struct
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -11,7 +10,7 @@ from region.kernel import NO_STREAM, reference
 from region.kernel.report import PathReport
 from relay.errors import LocalProtocolError, MalformedError
 from relay.payload import HeaderExtension, PayloadType
-from tests.region.rig import Peer, Rig, running
+from tests.region.rig import Peer, Rig
 from tests.region.twcc import parse_feedback_untrusted
 from tests.strategies.descriptors import L3T3, L3T3_KEY, Scalability
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
@@ -35,12 +34,6 @@ TYPES = {each.value: each.value for each in PayloadType}
 WITHOUT_RED = {each: each for each in TYPES if each != PayloadType.OPUS_RED}
 ONE_BYTE, TWO_BYTE = 0xBEDE, 0x1000
 VP8, AV1, RED, OPUS = PayloadType.VP8, PayloadType.AV1, PayloadType.OPUS_RED, PayloadType.OPUS
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 class Room:

@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -32,12 +31,6 @@ from tests.strategies.rtp import DELTA, KEYFRAME, near_wrap, rtp, rtp_packets
 VP8, OPUS = 96, 111
 SSRC, SLOT, SOURCE = 0x1111, 0x2222, 0x3333
 STUN_DATAGRAM = b"\x00\x01\x00\x00" + bytes(16)
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def carried(data: bytes) -> reference.Packet:

@@ -1,6 +1,6 @@
 """VP8's temporal layers through the kernel: what is left out leaves no trace."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from region.kernel import reference_codecs
 from relay.payload import PayloadType
 from tests.region.playing import Call, Passed, assert_decodable, assert_one_stream
-from tests.region.rig import Rig, running
+from tests.region.rig import Rig
 from tests.strategies.calls import SSRC, Arrives, Limit, Source, schedules
 from tests.strategies.rtp import rtp
 from tests.strategies.vp8 import Camera, Encoder, cameras, descriptor
@@ -24,12 +24,6 @@ SLOW = settings(
         HealthCheck.data_too_large,
     ],
 )
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Streams whose SSRCs are learnt: by MID and RID of the first authentic packet (RFC 8852)."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from region.kernel import NO_STREAM
 from relay.payload import HeaderExtension, PayloadType
-from tests.region.rig import Peer, Rig, running
+from tests.region.rig import Peer, Rig
 from tests.strategies.rtp import rtp
 
 MID, RID, REPAIRED = 1, 2, 3
@@ -16,12 +14,6 @@ EXTENSIONS = {
     REPAIRED: HeaderExtension.REPAIRED_RID,
 }
 VP8, RTX = PayloadType.VP8, PayloadType.VP8_RTX
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def sender(rig: Rig) -> Peer:

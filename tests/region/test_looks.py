@@ -32,6 +32,13 @@ class Meeting:
     def forwarder(self) -> Forwarder:
         return self.relayed.forwarder
 
+    def join(self) -> Onlooker:
+        """Somebody who has been there since that began."""
+        onlooker = Onlooker(self.rig.pump.add_transport())
+        self.relayed.join(onlooker)
+        self.forwarder.replan(self.began_s)
+        return onlooker
+
     def send(self) -> frozenset[int]:
         """A packet of that camera; what the pump tells of it."""
         self.relayed.send()
@@ -123,9 +130,7 @@ def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
 def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
     meeting: Meeting,
 ) -> None:
-    onlooker = Onlooker(meeting.rig.pump.add_transport())
-    meeting.relayed.join(onlooker)
-    meeting.forwarder.replan(meeting.began_s)
+    onlooker = meeting.join()
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
     assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport})
@@ -135,9 +140,7 @@ def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
 def test_while_a_path_reports_each_second_its_conference_is_due_at_each_beat(
     meeting: Meeting,
 ) -> None:
-    onlooker = Onlooker(meeting.rig.pump.add_transport())
-    meeting.relayed.join(onlooker)
-    meeting.forwarder.replan(meeting.began_s)
+    onlooker = meeting.join()
     reported_s = meeting.began_s + AWAKE_S
     meeting.forwarder.look(reported_s, {onlooker.transport: HEARD}, NOBODY)
     assert meeting.is_due_after(LOOK_S, reported_s + 1.0)

@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,7 +13,7 @@ from region.metrics import BridgeMetrics, registry_of
 from relay.control import Heartbeat, TrunkReport
 from relay.ids import BridgeId
 from relay.payload import HeaderExtension
-from tests.region.rig import Rig, running
+from tests.region.rig import Rig
 from tests.strategies.rtp import KEYFRAME, rtp
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -47,12 +47,6 @@ UNMEASURED = TrunkReport(
     received_bps=0.0,
 )
 HEARTBEAT = Heartbeat(participants=2, cpu=0.25, packets_per_s=900.0, trunks=(MEASURED, UNMEASURED))
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 class Scraped:

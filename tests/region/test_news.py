@@ -1,12 +1,11 @@
 """What the pump wakes Python for, which looks at its counters at times of its own otherwise."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from relay.payload import HeaderExtension
-from tests.region.rig import Peer, Rig, running
+from tests.region.rig import Peer, Rig
 from tests.region.sent import answer
 from tests.strategies.rtp import rtp
 
@@ -22,12 +21,6 @@ UNANSWERED_S = 0.4
 """After so long without feedback something may be wrong."""
 STILL_S = 1.02
 """A stream without packets for longer begins anew."""
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def speaking(rig: Rig) -> tuple[int, Peer, Peer]:
@@ -147,21 +140,8 @@ def test_over_use_is_news_at_once_and_again_after_a_second(rig: Rig) -> None:
     assert rig.pump.news() == frozenset()
 
 
-def test_a_path_that_carries_all_that_is_wanted_is_reported_each_second(rig: Rig) -> None:
-    _, sender, receiver = speaking(rig)
-    for number in range(3):
-        say(sender, receiver, number)
-    rig.pump.set_ample(receiver.transport, True)
-    now = time.monotonic()
-    report(rig, receiver, 8_000, 0, 4)
-    assert receiver.transport in rig.pump.path_reports(now)
-    report(rig, receiver, 8_001, 1, 5)
-    assert rig.pump.path_reports(now + A_MOMENT_S) == {}
-    assert receiver.transport in rig.pump.path_reports(now + 1.0)
-
-
-@pytest.mark.parametrize("word", ["it is too narrow", "something was lost", "nothing is answered"])
-def test_a_path_that_no_longer_does_is_reported_as_soon_as_others(rig: Rig, word: str) -> None:
+def heard_of_an_ample_path(rig: Rig) -> tuple[Peer, Peer, float]:
+    """Who sends four packets on it, their receiver, and when what it said of the first was read."""
     _, sender, receiver = speaking(rig)
     for number in range(4):
         say(sender, receiver, number)
@@ -169,6 +149,19 @@ def test_a_path_that_no_longer_does_is_reported_as_soon_as_others(rig: Rig, word
     now = time.monotonic()
     report(rig, receiver, 8_000, 0, 5)
     assert receiver.transport in rig.pump.path_reports(now)
+    return sender, receiver, now
+
+
+def test_a_path_that_carries_all_that_is_wanted_is_reported_each_second(rig: Rig) -> None:
+    _, receiver, now = heard_of_an_ample_path(rig)
+    report(rig, receiver, 8_001, 1, 6)
+    assert rig.pump.path_reports(now + A_MOMENT_S) == {}
+    assert receiver.transport in rig.pump.path_reports(now + 1.0)
+
+
+@pytest.mark.parametrize("word", ["it is too narrow", "something was lost", "nothing is answered"])
+def test_a_path_that_no_longer_does_is_reported_as_soon_as_others(rig: Rig, word: str) -> None:
+    sender, receiver, now = heard_of_an_ample_path(rig)
     later = now + A_MOMENT_S
     if word == "it is too narrow":
         report(rig, receiver, 8_001, 1, 6)

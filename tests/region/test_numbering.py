@@ -3,7 +3,6 @@
 import os
 import struct
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from region.kernel import NO_STREAM, reference
 from relay.errors import LocalProtocolError
 from relay.payload import HeaderExtension, PayloadType
-from tests.region.rig import DEADLINE_S, Peer, Rig, running
+from tests.region.rig import DEADLINE_S, Peer, Rig
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
 
 NUMBER_ID, LEVEL_ID = 5, 6
@@ -20,12 +19,6 @@ VIDEO, AUDIO, LEG = 0x21, 0x22, 0x23
 VIDEO_RTX = 0x31
 CAMERA, MICROPHONE = 1, 2
 TYPES = {each.value: each.value for each in PayloadType}
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 class Call:

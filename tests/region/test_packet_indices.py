@@ -1,6 +1,6 @@
 """SRTP's packet indices: sequence numbers and how often they have wrapped (RFC 3711 §3.3.1)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,7 +20,6 @@ from tests.region.encrypted import (
     packet,
 )
 from tests.region.rig import (
-    WAYS,
     WINDOW,
     Rig,
     protect,
@@ -34,18 +33,6 @@ SLOW = settings(
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> str:
-    way: str = request.param
-    return way
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 @dataclass(slots=True)

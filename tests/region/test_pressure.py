@@ -1,12 +1,11 @@
 """A pump that is far behind what has come: what it leaves out, and that it comes back."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from region.kernel.reference import parse_untrusted
-from tests.region.rig import BATCH, Peer, Rig, running
+from tests.region.rig import BATCH, Peer, Rig
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
 
 LOWEST, UPPER, VOICE = 0x1111, 0x2222, 0x3333
@@ -17,12 +16,6 @@ FILL = bytes(1_000)
 """So much of it, three times OF_EACH, that the pump's socket is more than half full."""
 DEADLINE_S = 10.0
 ALL_UPPER = 3
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Redundant audio (RFC 2198) through the kernel: whole to who takes it, plain Opus to others."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,19 +10,13 @@ from region.kernel import reference
 from region.kernel.reference_codecs import red_primary_untrusted, red_renumbered_untrusted
 from relay.errors import MalformedError
 from relay.payload import PayloadType
-from tests.region.rig import Peer, Rig, running
+from tests.region.rig import Peer, Rig
 from tests.strategies.rtp import rtp
 
 SSRC, SLOT, SOURCE = 0x1111, 0x2222, 0x3333
 OPUS, RED = 111, 63
 """The sender's numbers."""
 THEIR_OPUS, THEIR_RED = 100, 101
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 class Call:

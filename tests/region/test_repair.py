@@ -3,25 +3,17 @@
 import os
 import struct
 import time
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from region.kernel import Repeats, reference
 from region.rtcp import Nack, parse_compound_untrusted
-from tests.region.rig import DEADLINE_S, Peer, Rig, running
+from tests.region.rig import DEADLINE_S, Peer, Rig
 from tests.strategies.rtp import DELTA, KEYFRAME, rtp
 
 VP8, VP8_RTX = 96, 97
 SSRC, RTX, SLOT, SLOT_RTX = 0x1111, 0x1112, 0x2222, 0x2223
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 class Call:

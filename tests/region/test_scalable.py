@@ -1,6 +1,6 @@
 """Scalable streams through the kernel: who gets which layers can decode all that they get."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -11,7 +11,7 @@ from region.kernel.reference import parse_untrusted
 from region.kernel.reference_codecs import parse_picture_untrusted
 from relay.payload import HeaderExtension, PayloadType
 from tests.region.playing import Call, Passed, assert_decodable, assert_one_stream
-from tests.region.rig import Rig, running
+from tests.region.rig import Rig
 from tests.strategies import vp8
 from tests.strategies.calls import SENDER_IDS, SSRC, Arrives, Limit, Source, Step, schedules
 from tests.strategies.descriptors import L1T3, L3T1, L3T3, L3T3_KEY, Frame, Scalability
@@ -27,12 +27,6 @@ SLOW = settings(
         HealthCheck.data_too_large,
     ],
 )
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 @pytest.fixture

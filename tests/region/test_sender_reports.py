@@ -1,9 +1,7 @@
 """Sender reports in the kernel: to all that receive the stream, in the terms of what they get."""
 
 import time
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,12 +36,6 @@ BLOCK = ReportBlock(
     last_sr=0,
     delay_since_last_sr=0,
 )
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 def report(ssrc: Ssrc = SSRC, *, timestamp: int = 90_000, ntp: int = NTP) -> SenderReport:

@@ -15,16 +15,10 @@ import trio.testing
 from region import tcp
 from region.kernel import is_tcp, unpack_address
 from region.tcp import MAX_UNPROVED_PER_HOST, UNSENT_BYTES, MediaListener
-from tests.region.rig import Rig, running
+from tests.region.rig import Rig
 from tests.region.tcp_rig import CHECK, framed
 
 LIMIT_S = 20.0
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with running() as rig:
-        yield rig
 
 
 @asynccontextmanager
