@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 
 KERNEL = (
     *("pump", "receiver", "replier", "prober", "report", "sender", "outbox"),
-    *("tables", "connections", "transports"),
+    *("alerts", "tables", "connections", "transports"),
 )
 LOAD = ("roster", "counts", "packer", "player", "receiver", "reporter", "engine")
 SANITIZE = os.environ.get("SANITIZE")

@@ -5,7 +5,7 @@ with the participant that it belongs to.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import monotonic
 from typing import assert_never
@@ -91,8 +91,12 @@ class Conferences:
         self._link_ssrcs: dict[BridgeId, LinkSsrcs] = {}
         self._relief = Relief()
         self._news = trio.Event()
+        self._is_calm = False
+        """Whether none was lively at the last look."""
         self._begun: frozenset[int] = frozenset()
         """Streams that have begun since the last look."""
+        self._awaiting: frozenset[int] = frozenset()
+        """Egresses that waited for a keyframe at the last look."""
         self._forwarders: dict[ConferenceId, Forwarder] = {}
         self._unseated_s: dict[_Key, float] = {}
         self._unconfirmed_s: dict[ConferenceId, float] = {}
@@ -263,6 +267,7 @@ class Conferences:
                     known = True
             if not known:  # of a source that has just gone, say
                 self.dropped["rtcp_unknown_ssrc"] += 1
+        self._hurry_for(self._forwarders.values())
 
     # From the clients
 
@@ -286,11 +291,18 @@ class Conferences:
                         forwarder.rtcp.slot_keyframe(participant, entry.ssrc, received_s)
                 case _:
                     pass
+        self._hurry_for([forwarder])
+
+    def _hurry_for(self, forwarders: Iterable[Forwarder]) -> None:
+        """A keyframe that was asked for too soon after another shall not wait for a calm beat."""
+        if self._is_calm and any(each.rtcp.defers for each in forwarders):
+            self._hurry()
 
     def _on_client_moved(self, participant: Participant, now: float) -> None:
         forwarder = self._forwarders.get(participant.conference)
         if forwarder is not None:
             forwarder.rtcp.all_slots_keyframe(participant, now)
+            self._hurry_for([forwarder])
 
     async def _serve(self, participant: Participant) -> None:
         """One participant's supervisor: its end is its own."""
@@ -329,10 +341,10 @@ class Conferences:
     async def _until_the_next_look(self) -> None:
         """At the next beat, or sooner when there is news."""
         now = monotonic()
-        lively = any(forwarder.is_lively(now) for forwarder in self._forwarders.values())
+        self._is_calm = not any(each.is_lively(now) for each in self._forwarders.values())
         self._news = trio.Event()
         hurried_s = trio.current_time() + HURRIED_LOOK_S
-        with trio.move_on_at(next_beat_s(LOOK_S if lively else CALM_BEAT_S)):
+        with trio.move_on_at(next_beat_s(CALM_BEAT_S if self._is_calm else LOOK_S)):
             await self._news.wait()
             await trio.sleep_until(hurried_s)
 
@@ -345,11 +357,11 @@ class Conferences:
                 forwarder.relieve(self._relief.small, now)
         self._demux.dispatch()
         reports = self._pump.path_reports(now)
-        awaiting = frozenset(self._pump.awaiting())
+        waited, self._awaiting = self._awaiting, frozenset(self._pump.awaiting())
         changed, self._begun = self._begun | self._pump.changed_streams(now), frozenset()
         for forwarder in self._forwarders.values():
-            if forwarder.is_due(now, changed, reports.keys()):
-                forwarder.look(now, reports, awaiting)
+            if forwarder.is_due(now, changed, reports.keys(), self._awaiting - waited):
+                forwarder.look(now, reports, self._awaiting)
 
     async def _report_each_second(self) -> None:
         while True:

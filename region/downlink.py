@@ -52,12 +52,17 @@ class Downlink:
         return rtt_s
 
     def new_ample(self) -> bool | None:
-        """Whether it carries more than is wanted, if that is another than before."""
-        ample = self.estimator.is_ample
+        """`is_ample`, if that is another than before."""
+        ample = self.is_ample
         if ample is self._told_ample:
             return None
         self._told_ample = ample
         return ample
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether it carries more than is wanted."""
+        return self.estimator.is_ample
 
     @property
     def is_known(self) -> bool:

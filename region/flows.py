@@ -1,6 +1,8 @@
 """What flows in one conference, as handles of the pump: what comes in, and to whom it goes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from region.feed import Feed
 from region.legs import Legs
@@ -33,6 +35,12 @@ class Flows:
     legs: dict[BridgeId, Legs] = field(default_factory=dict)
     feeds: dict[SourceId, Feed] = field(default_factory=dict)
     """Each source that arrives here, or could: all of `own` and `incoming`."""
+
+    def awaited(self, awaiting: frozenset[int]) -> Iterator[tuple[SourceId, int]]:
+        """The sources and encodings of which these egresses need a keyframe."""
+        wanting: chain[Viewer | Legs] = chain(self.viewers.values(), self.legs.values())
+        for each in wanting:
+            yield from each.awaited(awaiting)
 
     def arrange(self) -> None:
         """To be called when `own` or `incoming` has changed."""

@@ -107,14 +107,30 @@ class Forwarder:
 
     def is_lively(self, now: float) -> bool:
         """Whether somebody speaks, a path is followed or anything has changed of late."""
-        return self._outdated or self._pace.is_lively(now)
+        return self._is_behind or self._pace.is_lively(now)
 
-    def is_due(self, now: float, changed: frozenset[int], reported: Collection[int]) -> bool:
-        """Whether to look now, when these streams have changed and these transports reported."""
-        if self._outdated or self._pace.is_due(now):
+    @property
+    def _is_behind(self) -> bool:
+        return self._outdated or self.rtcp.defers
+
+    def is_due(
+        self,
+        now: float,
+        changed: frozenset[int],
+        reported: Collection[int],
+        awaiting: frozenset[int],
+    ) -> bool:
+        """Whether to look now.
+
+        These streams have changed, these transports have reported, and these egresses have begun
+        to wait for a keyframe.
+        """
+        if self._is_behind or self._pace.is_due(now):
             return True
         feeds = self._flows.feeds.values()
         if changed and any(not changed.isdisjoint(feed.streams) for feed in feeds):
+            return True
+        if awaiting and any(self._flows.awaited(awaiting)):
             return True
         viewers = self._flows.viewers.values()
         return bool(reported) and any(it.participant.transport in reported for it in viewers)
@@ -385,7 +401,8 @@ class Forwarder:
         for viewer in self._flows.viewers.values():
             if (report := reports.get(viewer.participant.transport)) is not None:
                 viewer.follow(report, now)
-                self._pace.follow(now)
+                if not viewer.downlink.is_ample:
+                    self._pace.follow(now)
         if self._outdated:
             self.replan(now)
         self._follow_paths(now)

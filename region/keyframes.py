@@ -28,6 +28,11 @@ class KeyframeRequests:
         self._asked_s[source] = now
         return sorted(self._waiting.pop(source))
 
+    @property
+    def defers(self) -> bool:
+        """Whether `due` will give anything."""
+        return bool(self._waiting)
+
     def due(self, now: float) -> dict[SourceId, list[int]]:
         """What was asked for too early and may be asked for now; each is given once."""
         ready = {

@@ -13,8 +13,7 @@ LISTEN_S = 0.15
 LIVELY_S = 0.5
 """After something has changed more may, and soon; what a new stream costs is measured by then."""
 FOLLOWED_S = 1.5
-"""After a path has reported: pictures on it may end or wait for a keyframe at any time, and it
-reports again within a second, however much it carries."""
+"""After a path has reported that does not carry all that is wanted: much may change on it."""
 AWAKE_S = 10.0
 """After something has arrived or changed nothing is held any more, and no hold runs out."""
 
@@ -31,7 +30,7 @@ class Pace:
         self._be_lively(now, LIVELY_S)
 
     def follow(self, now: float) -> None:
-        """A path has reported."""
+        """A path has reported on which not all is well."""
         self._be_lively(now, FOLLOWED_S)
 
     def _be_lively(self, now: float, seconds: float) -> None:

@@ -1,16 +1,14 @@
 """RTCP of one conference: keyframe requests and NACKs find whom they concern."""
 
 from collections.abc import Iterable
-from itertools import chain
 
 from region.flows import Flows
 from region.kernel import Pump
 from region.keyframes import KeyframeRequests
-from region.legs import Leg, Legs
+from region.legs import Leg
 from region.participant import OWN_SSRC, Participant, Slot
 from region.rtcp import Pli, ReceiverReport, build_compound
 from region.trunks import Trunks
-from region.viewer import Viewer
 from relay.ids import BridgeId, MediaKind, SourceId, Ssrc, participant_of
 
 MADE_GOOD_S = 2.0
@@ -35,6 +33,11 @@ class RtcpRouter:
         """Ask for one where the source comes from, unless that was done a moment ago."""
         self._send_pli(source, self._keyframes.request(source, encoding, now))
 
+    @property
+    def defers(self) -> bool:
+        """Whether a keyframe was asked for too soon, so that `ask_awaited` will ask for it."""
+        return self._keyframes.defers
+
     def ask_awaited(self, awaiting: frozenset[int], now: float) -> bool:
         """Ask for what these egresses wait for, and for what it was too early to ask again.
 
@@ -45,13 +48,9 @@ class RtcpRouter:
         if not awaiting:
             return False
         feeds = self._flows.feeds
-        wanting: chain[Viewer | Legs] = chain(
-            self._flows.viewers.values(), self._flows.legs.values()
-        )
         awaited = {
             (source, encoding)
-            for each in wanting
-            for source, encoding in each.awaited(awaiting)
+            for source, encoding in self._flows.awaited(awaiting)
             if source in feeds and feeds[source].answers
         }
         for source, encoding in sorted(awaited):

@@ -4,11 +4,12 @@ Python decides and changes the tables; the thread of `pump.pyx` moves; `referenc
 the oracle that tests hold the rewrite to.
 """
 
+from region.kernel.alerts import ALIVE_S
 from region.kernel.packed_address import is_tcp, pack_address, unpack_address
 from region.kernel.pump import DTLS, NO_TRANSPORT, RTCP, STUN, Datagram, Pump
 from region.kernel.report import PathReport
 from region.kernel.sender import Repeats
-from region.kernel.tables import ALIVE_S, NO_STREAM, EgressStats, StreamStats
+from region.kernel.tables import NO_STREAM, EgressStats, StreamStats
 from region.kernel.transports import TransportStats
 
 __all__ = [

@@ -122,6 +122,7 @@ cdef struct Egress:
     uint8_t spatial, temporal  # limits that are set
     uint8_t temporal_now  # of VP8: the limit since the last place where it could change
     uint8_t epoch  # the present one's number
+    uint8_t awaiting  # a keyframe, as Python knows
     int64_t last_ns
     # ---- a cache line
     uint64_t packets, bytes
@@ -140,7 +141,7 @@ cdef struct Egress:
     Shift shifts[SHIFTS]
 
 cdef struct Stream:
-    # What `changed_streams` looks at, of all that there are, is in one cache line.
+    # What is looked at of all that there are (`alerts.pyx`) is in one cache line.
     bint video
     bint perceptible  # as was told
     uint32_t level_16  # RFC 6464, −dBov times 16, averaged

@@ -2,10 +2,10 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
+from region.kernel.alerts cimport Alerts
 from region.kernel.entries cimport Egress, Transport
 from region.kernel.ring cimport QUEUED_BYTES
 from region.kernel.system cimport iovec, mmsghdr, segment_size, srtp_function
-from region.kernel.tables cimport Tables
 from region.kernel.wire cimport MAX_HEADER_GROWTH
 
 cdef enum:
@@ -35,7 +35,7 @@ cdef inline bint can_send(const Transport *transport) noexcept nogil:
     return (transport.crypt_out != NULL or transport.srtp_out != NULL) and transport.to_length != 0
 
 
-cdef class Outbox(Tables):
+cdef class Outbox(Alerts):
     cdef int fd
     # The batch that is going out.
     cdef uint8_t *out_data

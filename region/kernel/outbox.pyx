@@ -59,7 +59,7 @@ cdef inline void pad(Parcel *parcel, int more) noexcept nogil:
     parcel.data[0] |= 0x20
 
 
-cdef class Outbox(Tables):
+cdef class Outbox(Alerts):
     def __cinit__(self, int fd):
         self.fd = fd
         self.out_data = <uint8_t *>calloc(1, ARENA_BYTES)

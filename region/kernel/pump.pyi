@@ -48,14 +48,6 @@ class Pump(Receiver):
     def drain(self, limit: int = 256) -> list[Datagram]:
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""
 
-    def news(self) -> frozenset[int] | None:
-        """What has happened since the last call that should not wait for a look.
-
-        Streams that have begun, after a second without a packet or more, or whose sound is heard
-        after nothing but silence; of very many at once not all. Empty when a path is over-used
-        and no stream has begun; None when neither is so.
-        """
-
     def pressure_level(self) -> int:
         """How far the pump was behind since the last call, at most.
 

@@ -20,7 +20,7 @@ from region.kernel.entries cimport *
 from region.kernel.outbox cimport IN_BYTES
 from region.kernel.path cimport path_feedback, path_presses
 from region.kernel.pressure cimport pressure_idle, pressure_note
-from region.kernel.receiver cimport BATCH_IN, MAX_BEGUN, Receiver
+from region.kernel.receiver cimport BATCH_IN, Receiver
 from region.kernel.ring cimport QUEUED_BYTES, Queued, Ring, push
 from region.kernel.system cimport *
 from region.kernel.tables cimport *
@@ -185,7 +185,7 @@ cdef class Pump(Receiver):
 
     cdef int _receive_batch(self) noexcept nogil:
         """How many datagrams it dealt with, or a negative errno."""
-        cdef int i, received
+        cdef int i, received, level
         cdef int64_t now_ns, arrived_bytes = 0
         cdef uint32_t waiting, room
         for i in range(BATCH_IN):
@@ -221,11 +221,15 @@ cdef class Pump(Receiver):
             self._report_arrivals(now_ns)
         if received == BATCH_IN or self.pressure.level:
             receive_queue(self.fd, &waiting, &room)
+            level = self.pressure.level
             pressure_note(
                 &self.pressure, received, arrived_bytes, received == BATCH_IN, waiting, room, now_ns
             )
+            if level == 0 and self.pressure.level:
+                self._stir()
         else:
             pressure_idle(&self.pressure)
+        self._sweep(now_ns)
         fair_release(&self.lock)
         return received
 
@@ -422,19 +426,6 @@ cdef class Pump(Receiver):
             self.pressure.most = self.pressure.level
             fair_release(&self.lock)
         return most
-
-    def news(self):
-        """Streams that have begun since the last call; None when nothing cannot wait for a look."""
-        cdef uint32_t begun[MAX_BEGUN]
-        cdef int i, count
-        cdef bint news
-        with nogil:
-            fair_acquire(&self.lock)
-            news, count = self.unheard, self.begun_count
-            memcpy(begun, self.begun, count * sizeof(uint32_t))
-            self.unheard, self.begun_count = False, 0
-            fair_release(&self.lock)
-        return frozenset([begun[i] for i in range(count)]) if news else None
 
     def drain(self, int limit=256):
         """What has arrived for Python; also clears `wake_fd` when it leaves nothing."""

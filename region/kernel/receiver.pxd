@@ -10,7 +10,6 @@ from region.kernel.wire cimport Rtp
 
 cdef enum:
     BATCH_IN = 64
-    MAX_BEGUN = 1024
 
 cdef struct Pending:
     # A media packet of this batch that has not gone to its egresses yet.
@@ -22,11 +21,6 @@ cdef struct Pending:
 
 
 cdef class Receiver(Replier):
-    cdef bint queued  # Python is to be woken
-    cdef bint unheard  # there is news that Python has not been told
-    # Streams that have begun, of which Python has not been told.
-    cdef uint32_t begun[MAX_BEGUN]
-    cdef int begun_count
     # Of the batch that is coming in.
     cdef Pending pending[BATCH_IN]
     cdef int pending_count
@@ -50,8 +44,6 @@ cdef class Receiver(Replier):
     cdef bint _restore(
         self, Transport *transport, Stream *stream, uint8_t **data, int *length, Rtp *rtp
     ) noexcept nogil
-    cdef void _stir(self) noexcept nogil
-    cdef void _begin(self, uint32_t stream_handle) noexcept nogil
     cdef void _pend(
         self, uint32_t stream_handle, Stream *stream, uint8_t payload, int length, int64_t now_ns
     ) noexcept nogil

@@ -281,16 +281,6 @@ cdef class Receiver(Replier):
             return False
         return True
 
-    cdef void _stir(self) noexcept nogil:
-        """Wake Python, which looks at times of its own otherwise."""
-        self.unheard = self.queued = True
-
-    cdef void _begin(self, uint32_t stream_handle) noexcept nogil:
-        if self.begun_count < MAX_BEGUN:
-            self.begun[self.begun_count] = stream_handle
-            self.begun_count += 1
-        self._stir()
-
     cdef void _pend(
         self, uint32_t stream_handle, Stream *stream, uint8_t payload, int length, int64_t now_ns
     ) noexcept nogil:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from region.kernel.tables import Tables
+from region.kernel.alerts import Alerts
 
 class Repeats(NamedTuple):
     """What became of a request to send packets again."""
@@ -11,7 +11,7 @@ class Repeats(NamedTuple):
     gone: int
     """Not kept any more, though no switch to another source or encoding makes up for them."""
 
-class Sender(Tables):
+class Sender(Alerts):
     """Sends on the socket of the tables' transports."""
 
     def __init__(self, fd: int) -> None:

@@ -5,8 +5,6 @@ from typing import NamedTuple
 from region.kernel.connections import Connections
 
 NO_STREAM: int
-ALIVE_S: float
-"""An encoding without packets for longer has stopped: at 7.5 pictures a second it has had seven."""
 
 class Sizes(NamedTuple):
     """How many entries the tables have."""
@@ -126,13 +124,3 @@ class Tables(Connections):
     def sizes(self) -> Sizes: ...
     def stream_stats(self, stream: int) -> StreamStats: ...
     def egress_stats(self, egress: int) -> EgressStats: ...
-    def changed_streams(self, now_s: float) -> frozenset[int]:
-        """Streams that have become perceptible, or are no more, since they were named last.
-
-        Perceptible is a picture of which a packet came within the last second, and sound that
-        is not silent besides; of sound that begins to be heard `Pump.news` has told already. At
-        most 1,024; the others are named by the next call.
-        """
-
-    def awaiting(self) -> list[int]:
-        """Egresses that have a path and wait for a keyframe, of another stream or another layer."""

@@ -22,13 +22,10 @@ from region.kernel.transports cimport *
 from relay.errors import CapacityError, LocalProtocolError
 
 NO_STREAM = -1
-ALIVE_S = ALIVE_NS / 1e9
 
 cdef enum:
     FIRST_CREDIT = 32  # packets that an egress may send again before it has sent many
 
-    MAX_AWAITING = 4096  # named at once; the others are at the next look
-    MAX_CHANGED = 1024  # likewise
 
 class Sizes(NamedTuple):
     transports: int
@@ -351,6 +348,7 @@ cdef class Tables(Connections):
             unlist(self.streams[egress.stream], egress)
             egress.stream = NONE
         egress.wanted = wanted
+        egress.awaiting = True  # whoever sets it looks by itself
         return True
 
     def set_layer(self, uint32_t egress, uint8_t spatial, uint8_t temporal):
@@ -424,54 +422,3 @@ cdef class Tables(Connections):
                 egresses += self.egresses[i] != NULL
             fair_release(&self.lock)
         return Sizes(transports, streams, egresses)
-
-    def changed_streams(self, double now_s):
-        """Streams that have become perceptible, or are no more, since they were named last."""
-        cdef uint32_t found[MAX_CHANGED]
-        cdef int count = 0
-        cdef uint32_t i
-        cdef Stream *stream
-        cdef bint perceptible
-        cdef int64_t since_ns = <int64_t>(now_s * 1e9) - ALIVE_NS
-        with nogil:
-            fair_acquire(&self.lock)
-            for i in range(self.streams_used):
-                stream = self.streams[i]
-                if stream == NULL:
-                    continue
-                perceptible = stream.packets != 0 and stream.last_ns > since_ns and (
-                    stream.video or is_heard(stream)
-                )
-                if perceptible != stream.perceptible:
-                    stream.perceptible = perceptible
-                    found[count] = i
-                    count += 1
-                    if count == MAX_CHANGED:
-                        break
-            fair_release(&self.lock)
-        return frozenset([found[j] for j in range(count)])
-
-    def awaiting(self):
-        """Egresses that have a path and wait for a keyframe, of another stream or another layer."""
-        cdef uint32_t found[MAX_AWAITING]
-        cdef int count = 0
-        cdef uint32_t i
-        cdef Egress *egress
-        cdef Transport *transport
-        with nogil:
-            fair_acquire(&self.lock)
-            for i in range(self.egresses_used):
-                egress = self.egresses[i]
-                if egress == NULL or egress.wanted == NONE or (
-                    egress.wanted == egress.stream
-                    and (egress.frames == NULL or not egress.frames.waiting)
-                ):
-                    continue
-                transport = egress.transport
-                if egress.video and transport.srtp_out != NULL and transport.to_length:
-                    found[count] = i
-                    count += 1
-                    if count == MAX_AWAITING:
-                        break
-            fair_release(&self.lock)
-        return [found[j] for j in range(count)]

@@ -8,13 +8,18 @@ import pytest
 
 from region.forwarder import Forwarder
 from region.kernel import ALIVE_S
+from region.kernel.report import Usage
+from region.keyframes import MIN_INTERVAL_S
 from region.pace import AWAKE_S, CALM_LOOK_S, FOLLOWED_S, LISTEN_S, LIVELY_S, LOOK_S, REST_LOOK_S
+from region.participant import Slot
 from relay.control import View
-from tests.region.forwarding import CONFERENCE, HEARD, Onlooker, Relayed
+from relay.ids import MediaKind, Ssrc, source_id
+from tests.region.forwarding import CONFERENCE, HEARD, SSRC, Onlooker, Relayed
 from tests.region.rig import Rig, running
-from tests.region.seating import BRUNO, CAMERA
+from tests.region.seating import ANNA, BRUNO, CAMERA
 
 NOBODY: frozenset[int] = frozenset()
+SLOT = Ssrc(7)
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class Meeting:
     def is_due_after(self, seconds: float, now: float) -> bool:
         """When it has been looked at `now`."""
         self.look(now)
-        return self.forwarder.is_due(now + seconds, NOBODY, NOBODY)
+        return self.forwarder.is_due(now + seconds, NOBODY, NOBODY, NOBODY)
 
 
 @pytest.fixture
@@ -91,9 +96,9 @@ def test_one_that_rests_is_due_at_once_when_one_of_its_streams_begins(meeting: M
     meeting.look(rests_s)
     begun = meeting.send()
     assert begun
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY, NOBODY)
     others = frozenset(each + 1 for each in begun)
-    assert not meeting.forwarder.is_due(rests_s + LOOK_S, others, NOBODY)
+    assert not meeting.forwarder.is_due(rests_s + LOOK_S, others, NOBODY, NOBODY)
 
 
 def test_one_that_is_calm_is_due_at_once_when_one_of_its_streams_ends(meeting: Meeting) -> None:
@@ -103,8 +108,9 @@ def test_one_that_is_calm_is_due_at_once_when_one_of_its_streams_ends(meeting: M
     meeting.look(now - 2 * LIVELY_S)  # it has begun, which is a change
     ends_s = now + ALIVE_S
     meeting.look(ends_s - CALM_LOOK_S + LOOK_S)
-    assert not meeting.forwarder.is_due(ends_s, NOBODY, NOBODY)
-    assert meeting.forwarder.is_due(ends_s, meeting.rig.pump.changed_streams(ends_s), NOBODY)
+    assert not meeting.forwarder.is_due(ends_s, NOBODY, NOBODY, NOBODY)
+    ended = meeting.rig.pump.changed_streams(ends_s)
+    assert meeting.forwarder.is_due(ends_s, ended, NOBODY, NOBODY)
 
 
 def test_what_begins_between_two_looks_that_are_too_close_is_looked_at_with_the_next(
@@ -124,7 +130,7 @@ def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
     meeting.forwarder.look_at(
         View(conference=CONFERENCE, participant=BRUNO, pictures=(), last_n=None)
     )
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY, NOBODY)
 
 
 def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
@@ -133,15 +139,57 @@ def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
     onlooker = meeting.join()
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport})
-    assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport + 1})
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport}, NOBODY)
+    assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport + 1}, NOBODY)
 
 
-def test_while_a_path_reports_each_second_its_conference_is_due_at_each_beat(
+def test_while_a_path_reports_that_not_all_is_well_its_conference_is_due_at_each_beat(
+    meeting: Meeting,
+) -> None:
+    onlooker = meeting.join()
+    reported_s = meeting.began_s + AWAKE_S
+    over_used = HEARD._replace(usage=Usage.OVER)
+    meeting.forwarder.look(reported_s, {onlooker.transport: over_used}, NOBODY)
+    assert meeting.is_due_after(LOOK_S, reported_s + 1.0)
+    assert not meeting.is_due_after(LOOK_S, reported_s + FOLLOWED_S)
+
+
+def test_while_paths_report_that_they_carry_all_that_is_wanted_it_stays_calm(
     meeting: Meeting,
 ) -> None:
     onlooker = meeting.join()
     reported_s = meeting.began_s + AWAKE_S
     meeting.forwarder.look(reported_s, {onlooker.transport: HEARD}, NOBODY)
-    assert meeting.is_due_after(LOOK_S, reported_s + 1.0)
-    assert not meeting.is_due_after(LOOK_S, reported_s + FOLLOWED_S)
+    assert not meeting.forwarder.is_lively(reported_s)
+    assert not meeting.is_due_after(LOOK_S, reported_s + 1.0)
+
+
+def test_one_that_rests_is_due_at_once_when_one_of_its_slots_begins_to_wait_for_a_keyframe(
+    meeting: Meeting,
+) -> None:
+    viewer = meeting.rig.peer()
+    egress = meeting.rig.pump.add_egress(viewer.transport, SLOT, video=True, trunk=False)
+    slot = Slot(media=MediaKind.VIDEO, index=0, ssrc=SLOT, egress=egress, numbered=False)
+    meeting.relayed.join(Onlooker(viewer.transport, (slot,)))
+    meeting.forwarder.replan(meeting.began_s)
+    rests_s = meeting.began_s + AWAKE_S
+    meeting.look(rests_s)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY, frozenset({egress}))
+    assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY, frozenset({egress + 1}))
+
+
+def test_one_that_rests_is_lively_until_a_keyframe_is_asked_for_that_it_was_too_soon_to_ask(
+    meeting: Meeting,
+) -> None:
+    source = source_id(ANNA, CAMERA)
+    rests_s = meeting.began_s + AWAKE_S
+    meeting.look(rests_s)
+    for elapsed_s in (0.0, MIN_INTERVAL_S / 2):
+        meeting.forwarder.rtcp.request_keyframe(source, 0, rests_s + elapsed_s)
+    assert meeting.forwarder.is_lively(rests_s + MIN_INTERVAL_S / 2)
+    assert meeting.forwarder.is_due(rests_s + MIN_INTERVAL_S / 2, NOBODY, NOBODY, NOBODY)
+    meeting.relayed.trunks.asked.clear()
+    asks_s = rests_s + 1.5 * MIN_INTERVAL_S
+    meeting.look(asks_s)
+    assert meeting.relayed.trunks.asked == {SSRC}
+    assert not meeting.forwarder.is_lively(asks_s)

@@ -1,11 +1,13 @@
 """What the pump wakes Python for, which looks at its counters at times of its own otherwise."""
 
 import time
+from dataclasses import dataclass
 
 import pytest
 
+from region.kernel import ALIVE_S
 from relay.payload import HeaderExtension
-from tests.region.rig import Peer, Rig
+from tests.region.rig import DEADLINE_S, Peer, Rig, give_keys
 from tests.region.sent import answer
 from tests.strategies.rtp import rtp
 
@@ -21,6 +23,10 @@ UNANSWERED_S = 0.4
 """After so long without feedback something may be wrong."""
 STILL_S = 1.02
 """A stream without packets for longer begins anew."""
+STRAY_LOSSES = 2
+"""Between two reports; no path is without them."""
+SEEN_S = 0.2
+"""Within which the pump sees what is not told it by a packet."""
 
 
 def speaking(rig: Rig) -> tuple[int, Peer, Peer]:
@@ -105,6 +111,92 @@ def test_a_voice_that_is_heard_after_silence_is_news_once_and_has_changed_when_i
     assert rig.pump.changed_streams(time.monotonic() + STILL_S) == {stream}
 
 
+@dataclass(slots=True)
+class Heartbeat:
+    """Somebody whose packets keep the pump awake."""
+
+    rig: Rig
+    sender: Peer
+    sent: int = 0
+
+    @classmethod
+    def of(cls, rig: Rig) -> "Heartbeat":
+        """One that has begun, of which has been told."""
+        heartbeat = cls(rig, rig.peer())
+        rig.pump.add_stream(
+            heartbeat.sender.transport, SSRC + 1, video=False, clock_rate=48_000, csrc=5
+        )
+        heartbeat.beat()
+        rig.pump.news()
+        return heartbeat
+
+    def beat(self) -> None:
+        """A packet, with which the pump has dealt when this returns."""
+        datagrams = self.rig.pump.counters()["datagrams_in"] + 1
+        self.sent += 1
+        self.sender.send(
+            rtp(sequence=self.sent, timestamp=self.sent, ssrc=SSRC + 1, payload_type=OPUS)
+        )
+        self.rig.wait_for_datagrams(datagrams)
+
+    def until_news(self) -> float:
+        """When there is some, which names no stream."""
+        end = time.monotonic() + DEADLINE_S
+        while (news := self.rig.pump.news()) is None:
+            assert time.monotonic() < end
+            self.beat()
+            time.sleep(0.01)
+        assert news == frozenset()
+        return time.monotonic()
+
+    def has_none(self) -> bool:
+        """Whether there is none in the time in which all is seen."""
+        end = time.monotonic() + 2 * SEEN_S
+        while time.monotonic() < end:
+            self.beat()
+            time.sleep(0.01)
+        return self.rig.pump.news() is None
+
+
+def test_a_picture_that_ends_is_news_until_it_is_asked_for(rig: Rig) -> None:
+    heartbeat, sender = Heartbeat.of(rig), rig.peer()
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=True, clock_rate=90_000, csrc=4)
+    sender.send(rtp(sequence=1, timestamp=1, ssrc=SSRC, payload_type=VP8))
+    rig.wait_for_datagrams(2)
+    sent_s = time.monotonic()
+    assert rig.pump.news() == {stream}
+    assert rig.pump.changed_streams(sent_s) == {stream}
+    assert heartbeat.until_news() >= sent_s + ALIVE_S - A_MOMENT_S
+    assert heartbeat.until_news() > 0  # still
+    assert rig.pump.changed_streams(time.monotonic()) == {stream}
+    rig.pump.news()
+    assert heartbeat.has_none()
+
+
+def test_a_slot_whose_path_is_there_at_last_is_news_once_as_it_waits_for_a_keyframe(
+    rig: Rig,
+) -> None:
+    heartbeat, sender, viewer = Heartbeat.of(rig), rig.peer(), rig.pump.add_transport()
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=True, clock_rate=90_000, csrc=4)
+    slot = rig.pump.add_egress(viewer, SLOT, video=True, trunk=False)
+    rig.pump.set_source(slot, stream)
+    give_keys(rig.pump, viewer)
+    assert heartbeat.has_none()
+    rig.pump.select_address(viewer, sender.address)
+    heartbeat.until_news()
+    assert rig.pump.awaiting() == [slot]
+    assert heartbeat.has_none()
+
+
+def test_whoever_gives_a_slot_another_picture_is_told_nothing_of_that(rig: Rig) -> None:
+    heartbeat, sender, viewer = Heartbeat.of(rig), rig.peer(), rig.peer()
+    stream = rig.pump.add_stream(sender.transport, SSRC, video=True, clock_rate=90_000, csrc=4)
+    slot = rig.pump.add_egress(viewer.transport, SLOT, video=True, trunk=False)
+    rig.pump.set_source(slot, stream)
+    assert rig.pump.awaiting() == [slot]
+    assert heartbeat.has_none()
+
+
 def test_feedback_from_a_path_on_which_all_is_well_is_none(rig: Rig) -> None:
     _, sender, receiver = speaking(rig)
     for number in range(3):
@@ -140,14 +232,14 @@ def test_over_use_is_news_at_once_and_again_after_a_second(rig: Rig) -> None:
     assert rig.pump.news() == frozenset()
 
 
-def heard_of_an_ample_path(rig: Rig) -> tuple[Peer, Peer, float]:
-    """Who sends four packets on it, their receiver, and when what it said of the first was read."""
+def heard_of_an_ample_path(rig: Rig, packets: int = 4) -> tuple[Peer, Peer, float]:
+    """Who sends some on it, their receiver, and when what it said of the first was read."""
     _, sender, receiver = speaking(rig)
-    for number in range(4):
+    for number in range(packets):
         say(sender, receiver, number)
     rig.pump.set_ample(receiver.transport, True)
     now = time.monotonic()
-    report(rig, receiver, 8_000, 0, 5)
+    report(rig, receiver, 8_000, 0, packets + 1)
     assert receiver.transport in rig.pump.path_reports(now)
     return sender, receiver, now
 
@@ -172,6 +264,29 @@ def test_a_path_that_no_longer_does_is_reported_as_soon_as_others(rig: Rig, word
         say(sender, receiver, 4)
         later = now + UNANSWERED_S + A_MOMENT_S
     assert receiver.transport in rig.pump.path_reports(later)
+
+
+@pytest.mark.parametrize("lost", [0, STRAY_LOSSES, STRAY_LOSSES + 1])
+def test_that_it_seems_to_be_so_no_more_is_news_but_a_stray_loss_is_none(
+    rig: Rig, lost: int
+) -> None:
+    _, receiver, _ = heard_of_an_ample_path(rig, STRAY_LOSSES + 3)
+    heartbeat = Heartbeat.of(rig)
+    sent = rig.pump.counters()["datagrams_in"]
+    report(rig, receiver, 8_002, 1 + lost, sent + 1, lost=lost)
+    if lost > STRAY_LOSSES:
+        heartbeat.until_news()
+    else:
+        assert heartbeat.has_none()
+    assert (receiver.transport in rig.pump.path_reports(time.monotonic())) == bool(lost)
+
+
+def test_that_nothing_is_answered_on_it_is_news(rig: Rig) -> None:
+    sender, receiver, _ = heard_of_an_ample_path(rig)
+    heartbeat = Heartbeat.of(rig)
+    say(sender, receiver, 4)
+    said_s = time.monotonic()
+    assert heartbeat.until_news() >= said_s + UNANSWERED_S - A_MOMENT_S
 
 
 def test_a_path_on_which_all_is_well_is_not_reported_twice_within_a_moment(rig: Rig) -> None:

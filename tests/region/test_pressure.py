@@ -73,6 +73,19 @@ def test_upper_encodings_go_first_and_sound_never(rig: Rig, people: tuple[Peer, 
     assert rig.pump.pressure_level() >= ALL_UPPER
 
 
+def test_that_the_pump_falls_behind_is_news(rig: Rig, people: tuple[Peer, Peer]) -> None:
+    sender, _ = people
+    send(sender, LOWEST, 0, keyframe=True)
+    rig.wait_for_datagrams(1)
+    rig.pump.changed_streams(time.monotonic())
+    rig.pump.news()
+    with rig.holding():
+        for number in range(3 * OF_EACH):
+            send(sender, LOWEST, number + 1)
+    rig.wait_for_datagrams(1 + 3 * OF_EACH)
+    assert rig.pump.news() == frozenset()
+
+
 def test_what_was_left_out_comes_again_when_the_pump_keeps_up(
     rig: Rig, people: tuple[Peer, Peer]
 ) -> None:
