@@ -92,7 +92,7 @@ class Conferences:
         self._relief = Relief()
         self._news = trio.Event()
         self._is_calm = False
-        """Whether none was lively at the last look."""
+        """Whether none was lively at the last look, nor the pump behind."""
         self._begun: frozenset[int] = frozenset()
         """Streams that have begun since the last look."""
         self._awaiting: frozenset[int] = frozenset()
@@ -267,7 +267,7 @@ class Conferences:
                     known = True
             if not known:  # of a source that has just gone, say
                 self.dropped["rtcp_unknown_ssrc"] += 1
-        self._hurry_for(self._forwarders.values())
+        self._rouse(self._forwarders.values())
 
     # From the clients
 
@@ -291,18 +291,18 @@ class Conferences:
                         forwarder.rtcp.slot_keyframe(participant, entry.ssrc, received_s)
                 case _:
                     pass
-        self._hurry_for([forwarder])
+        self._rouse([forwarder])
 
-    def _hurry_for(self, forwarders: Iterable[Forwarder]) -> None:
-        """A keyframe that was asked for too soon after another shall not wait for a calm beat."""
-        if self._is_calm and any(each.rtcp.defers for each in forwarders):
+    def _rouse(self, forwarders: Iterable[Forwarder]) -> None:
+        """If these have become lively, what they await shall not wait for a calm beat."""
+        if self._is_calm and any(each.is_lively(monotonic()) for each in forwarders):
             self._hurry()
 
     def _on_client_moved(self, participant: Participant, now: float) -> None:
         forwarder = self._forwarders.get(participant.conference)
         if forwarder is not None:
             forwarder.rtcp.all_slots_keyframe(participant, now)
-            self._hurry_for([forwarder])
+            self._rouse([forwarder])
 
     async def _serve(self, participant: Participant) -> None:
         """One participant's supervisor: its end is its own."""
@@ -341,7 +341,9 @@ class Conferences:
     async def _until_the_next_look(self) -> None:
         """At the next beat, or sooner when there is news."""
         now = monotonic()
-        self._is_calm = not any(each.is_lively(now) for each in self._forwarders.values())
+        self._is_calm = self._relief.is_settled(now) and not any(
+            each.is_lively(now) for each in self._forwarders.values()
+        )
         self._news = trio.Event()
         hurried_s = trio.current_time() + HURRIED_LOOK_S
         with trio.move_on_at(next_beat_s(CALM_BEAT_S if self._is_calm else LOOK_S)):
@@ -358,9 +360,10 @@ class Conferences:
         self._demux.dispatch()
         reports = self._pump.path_reports(now)
         waited, self._awaiting = self._awaiting, frozenset(self._pump.awaiting())
+        wait_anew = self._awaiting - waited
         changed, self._begun = self._begun | self._pump.changed_streams(now), frozenset()
         for forwarder in self._forwarders.values():
-            if forwarder.is_due(now, changed, reports.keys(), self._awaiting - waited):
+            if forwarder.is_due(now, changed, reports.keys(), wait_anew):
                 forwarder.look(now, reports, self._awaiting)
 
     async def _report_each_second(self) -> None:
@@ -413,6 +416,7 @@ class Conferences:
 
     def _replan(self, forwarder: Forwarder) -> None:
         forwarder.replan(monotonic())
+        self._rouse([forwarder])
 
     def _replan_all(self) -> None:
         for forwarder in self._forwarders.values():

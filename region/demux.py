@@ -44,7 +44,7 @@ class Demux:
         self._by_transport: dict[int, DatagramHandler] = {}
         self.dropped: Counter[str] = Counter()
         self.on_news: Callable[[frozenset[int]], None] = lambda begun: None
-        """Called with streams that have begun, or with none when a path is over-used."""
+        """Called with streams that have begun, or with none when the pump has other news."""
 
     def claim_ufrag(self, ufrag: str, handler: StunHandler) -> None:
         """Binding requests whose USERNAME begins with `ufrag` go to `handler` until released."""

@@ -16,7 +16,7 @@ from region.flows import Flows, Incoming
 from region.kernel import PathReport, Pump, StreamStats
 from region.known import Known
 from region.legs import Legs, TrunkSide
-from region.pace import Pace
+from region.pace import LOOK_S, Pace
 from region.participant import Participant, Slot
 from region.rtcp_router import RtcpRouter
 from region.trunks import Trunks
@@ -106,7 +106,8 @@ class Forwarder:
         return not self._flows.viewers and self._known.nothing
 
     def is_lively(self, now: float) -> bool:
-        """Whether somebody speaks, a path is followed or anything has changed of late."""
+        """Whether somebody speaks, a path is followed, a keyframe is to be asked for later, or
+        anything has changed of late."""
         return self._is_behind or self._pace.is_lively(now)
 
     @property
@@ -406,7 +407,7 @@ class Forwarder:
         if self._outdated:
             self.replan(now)
         self._follow_paths(now)
-        if now - self._demanded_s >= DEMAND_S and self._knowledge is not None:
+        if now - self._demanded_s >= DEMAND_S - LOOK_S / 2 and self._knowledge is not None:
             self._bring_about(now)
         elif self.rtcp.ask_awaited(awaiting, now):
             self._pace.enliven(now)

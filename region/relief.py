@@ -67,6 +67,10 @@ class Relief:
                 )
         return self.small is not was
 
+    def is_settled(self, now: float) -> bool:
+        """Whether there has been no pressure for a while: it may be told of it less often."""
+        return self._calm_s is not None and now - self._calm_s >= CALM_S
+
     def _lift(self, wanted_bps: int, now: float) -> None:
         if self._calm_s is None:
             return

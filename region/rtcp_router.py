@@ -43,18 +43,17 @@ class RtcpRouter:
 
         Whether any of that is of a source that sends.
         """
-        for source, encodings in self._keyframes.due(now).items():
-            self._send_pli(source, encodings)
-        if not awaiting:
-            return False
         feeds = self._flows.feeds
         awaited = {
             (source, encoding)
             for source, encoding in self._flows.awaited(awaiting)
             if source in feeds and feeds[source].answers
         }
+        # Before what is due, which goes along with it.
         for source, encoding in sorted(awaited):
             self.request_keyframe(source, encoding, now)
+        for source, encodings in self._keyframes.due(now).items():
+            self._send_pli(source, encodings)
         return any(feeds[source].alive for source, _ in awaited)
 
     def slot_keyframe(self, participant: Participant, ssrc: Ssrc, now: float) -> None:

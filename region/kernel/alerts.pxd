@@ -14,7 +14,7 @@ cdef class Alerts(Tables):
     # Streams that have begun, of which Python has not been told.
     cdef uint32_t begun[MAX_BEGUN]
     cdef int begun_count
-    cdef int64_t swept_ns  # when the tables were gone through last, or begun to be
+    cdef int64_t swept_ns  # from when on the tables' next turn is reckoned
     cdef uint32_t sweep_at  # how far; 0 when all is done
 
     cdef void _stir(self) noexcept nogil

@@ -14,18 +14,20 @@ class Alerts(Tables):
         Streams that have begun, after a second without a packet or more, or whose sound is heard
         after nothing but silence; of very many at once not all. Empty when no stream has begun,
         but a path is over-used, or one that was ample seems to be so no more; when a picture has
-        begun or ended of which `changed_streams` has not told; when another egress begins to wait
-        for a keyframe; or when the pump falls behind. A path, a picture and an egress are looked
-        at each 0.2 s while anything arrives, and that later after each `changed_streams`, with
-        which Python looks for all of it. None when nothing of that is so.
+        begun, ended or changed its codec, of which `changed_streams` has not told; when an egress
+        waits for a keyframe of which `awaiting` has not told; or when the pump falls behind. Paths,
+        pictures and egresses are gone through each 0.2 s while datagrams arrive, but for 0.25 s
+        after each `changed_streams`, with which Python looks for all of it. None when nothing of
+        that is so.
         """
 
     def changed_streams(self, now_s: float) -> frozenset[int]:
         """Streams that have become perceptible, or are no more, since they were named last.
 
         Perceptible is a picture of which a packet came within the last second, and sound that
-        is not silent besides; of sound that begins to be heard `news` has told already. At
-        most 1,024; the others are named by the next call.
+        is not silent besides; of sound that begins to be heard `news` has told already. A picture
+        that comes by another payload type is named, too. At most 1,024; the others are named by
+        the next call.
         """
 
     def awaiting(self) -> list[int]:

@@ -7,6 +7,7 @@ does not, so that it need not where nothing has happened.
 """
 
 from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from region.kernel.entries cimport *
@@ -22,14 +23,21 @@ cdef enum:
     LATE_NS = 50_000_000  # by which Python's next look may be late, if it looks as often as that
     SWEPT_AT_ONCE = 128  # of each table: packets wait meanwhile
 
-    MAX_AWAITING = 4096  # named at once; the others are at the next look
-    MAX_CHANGED = 1024  # likewise
+    MAX_CHANGED = 1024  # named at once; the others are at the next look
 
 
 cdef inline bint is_perceptible(const Stream *stream, int64_t now_ns) noexcept nogil:
     return (
         stream.packets != 0 and now_ns - stream.last_ns < ALIVE_NS
         and (stream.video or is_heard(stream))
+    )
+
+
+cdef inline bint has_changed(const Stream *stream, int64_t now_ns) noexcept nogil:
+    """Since that was told last."""
+    cdef bint perceptible = is_perceptible(stream, now_ns)
+    return perceptible != stream.perceptible or (
+        perceptible and stream.video and stream.payload != stream.told_payload
     )
 
 
@@ -77,7 +85,7 @@ cdef class Alerts(Tables):
         if handle < self.streams_used and self.streams[handle] != NULL:
             stream = self.streams[handle]
             # That nobody speaks any more can wait for a look.
-            is_news |= stream.video and is_perceptible(stream, now_ns) != stream.perceptible
+            is_news |= stream.video and has_changed(stream, now_ns)
         if handle < self.egresses_used and self.egresses[handle] != NULL:
             egress = self.egresses[handle]
             awaits = awaits_keyframe(egress)
@@ -92,7 +100,7 @@ cdef class Alerts(Tables):
     # ---- what Python reads
 
     def news(self):
-        """Streams that have begun since the last call; None when nothing cannot wait for a look."""
+        """Streams that have begun since the last call; None when all can wait for a look."""
         cdef uint32_t begun[MAX_BEGUN]
         cdef int i, count
         cdef bint news
@@ -105,12 +113,11 @@ cdef class Alerts(Tables):
         return frozenset([begun[i] for i in range(count)]) if news else None
 
     def changed_streams(self, double now_s):
-        """Streams that have become perceptible, or are no more, since they were named last."""
+        """Streams that have become perceptible, or are no more, or others, since named last."""
         cdef uint32_t found[MAX_CHANGED]
         cdef int count = 0
         cdef uint32_t i
         cdef Stream *stream
-        cdef bint perceptible
         cdef int64_t now_ns = <int64_t>(now_s * 1e9)
         with nogil:
             fair_acquire(&self.lock)
@@ -120,9 +127,9 @@ cdef class Alerts(Tables):
                 stream = self.streams[i]
                 if stream == NULL:
                     continue
-                perceptible = is_perceptible(stream, now_ns)
-                if perceptible != stream.perceptible:
-                    stream.perceptible = perceptible
+                if has_changed(stream, now_ns):
+                    stream.perceptible = is_perceptible(stream, now_ns)
+                    stream.told_payload = stream.payload
                     found[count] = i
                     count += 1
                     if count == MAX_CHANGED:
@@ -132,16 +139,24 @@ cdef class Alerts(Tables):
 
     def awaiting(self):
         """Egresses that have a path and wait for a keyframe, of another stream or another layer."""
-        cdef uint32_t found[MAX_AWAITING]
-        cdef int count = 0
-        cdef uint32_t i
+        cdef uint32_t *found
+        cdef uint32_t count = 0, i
+        cdef Egress *egress
         with nogil:
             fair_acquire(&self.lock)
-            for i in range(self.egresses_used):
-                if self.egresses[i] != NULL and awaits_keyframe(self.egresses[i]):
+            found = <uint32_t *>malloc(max(<uint32_t>1, self.egresses_used) * sizeof(uint32_t))
+            for i in range(self.egresses_used if found != NULL else 0):
+                egress = self.egresses[i]
+                if egress == NULL:
+                    continue
+                egress.awaiting = awaits_keyframe(egress)
+                if egress.awaiting:
                     found[count] = i
                     count += 1
-                    if count == MAX_AWAITING:
-                        break
             fair_release(&self.lock)
-        return [found[j] for j in range(count)]
+        if found == NULL:
+            raise MemoryError
+        try:
+            return [found[i] for i in range(count)]
+        finally:
+            free(found)

@@ -153,7 +153,9 @@ cdef struct Stream:
     uint32_t ssrc  # 0 until it is learnt
     uint32_t csrc
     uint32_t clock_rate
-    bint started
+    uint8_t started
+    uint8_t payload  # the last packet's, canonical
+    uint8_t told_payload  # as was told
     # ---- a cache line
     uint64_t bytes
     uint64_t layer_bytes[LAYERS]
@@ -169,7 +171,6 @@ cdef struct Stream:
     uint32_t report_ntp  # of its last sender report, the middle 32 bits; 0 before the first
     int64_t reported_ns  # when that came
     int64_t told_ns  # when its receivers were told of one last
-    uint8_t payload  # the last packet's, canonical
     bint repairable  # its sender retransmits
     bint upper  # there is a lower encoding of its source
     bint kept  # in `history`, for somebody may ask for it again

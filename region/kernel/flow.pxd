@@ -31,7 +31,7 @@ cdef inline bint observe(
 ) noexcept nogil:
     """RFC 3550 appendices A.1 and A.8, and the level of RFC 6464; False for what came before."""
     cdef int64_t transit = now_ns // 1000 * stream.clock_rate // 1_000_000 - rtp.timestamp
-    cdef int32_t difference
+    cdef int32_t difference, quieter
     cdef int16_t ahead
     cdef int i
     if not stream.started:
@@ -58,10 +58,9 @@ cdef inline bint observe(
     stream.last_timestamp = rtp.timestamp
     for i in range(rtp.extensions):
         if rtp.extension[i].canonical == level_id and rtp.extension[i].length == 1:
-            stream.level_16 = <uint32_t>(
-                <int32_t>stream.level_16
-                + (((rtp.extension[i].data[0] & 0x7F) * 16 - <int32_t>stream.level_16) >> 3)
-            )
+            quieter = (rtp.extension[i].data[0] & 0x7F) * 16 - <int32_t>stream.level_16
+            # Rounded away from 0 either way: silence is reached at last.
+            stream.level_16 += ((quieter + 7) >> 3) if quieter > 0 else (quieter >> 3)
     return True
 
 

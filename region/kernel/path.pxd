@@ -31,6 +31,7 @@ cdef enum:
     READS_NS = 150_000_000  # between two reports, but for over-use
     AMPLE_READS_NS = 950_000_000  # the same of a path that carries all that is wanted
     AMPLE_UNANSWERED_NS = 400_000_000  # longer than feedback takes: it may be so no more
+    ALARMING_UNANSWERED_NS = 1_000_000_000  # longer than it takes on any path: it may be gone
     STRAY_LOSSES = 2  # between two reports; what is lost beyond that may be for want of room
     ALARMING_LOSSES = 10  # of so many packets one beyond the strays
     PRESSES_NS = 1_000_000_000  # between two times that over-use is news
@@ -263,15 +264,17 @@ cdef inline void path_round_trip(Path *path, int64_t rtt_us) noexcept nogil:
         path.rtt_us = rtt_us
 
 
-cdef inline bint path_is_unanswered(const Path *path, int64_t now_ns) noexcept nogil:
-    return path.unanswered_ns != 0 and now_ns - path.unanswered_ns >= AMPLE_UNANSWERED_NS
+cdef inline bint path_is_unanswered(
+    const Path *path, int64_t now_ns, int64_t since_ns
+) noexcept nogil:
+    return path.unanswered_ns != 0 and now_ns - path.unanswered_ns >= since_ns
 
 
 cdef inline bint path_is_calm(const Path *path, int64_t now_ns) noexcept nogil:
     """Whether it carries all that is wanted, and nothing since the last report speaks against it."""
     return (
         path.ample and not path.probed and path.lost_packets <= 0
-        and not path_is_unanswered(path, now_ns)
+        and not path_is_unanswered(path, now_ns, AMPLE_UNANSWERED_NS)
     )
 
 
@@ -297,7 +300,7 @@ cdef inline bint path_tells(const Path *path, int64_t now_ns) noexcept nogil:
 cdef inline bint path_alarms(const Path *path, int64_t now_ns) noexcept nogil:
     """Whether it was ample, and what there is to report of it should not wait for a second."""
     return path.ample and path_tells(path, now_ns) and (
-        path_is_unanswered(path, now_ns)
+        path_is_unanswered(path, now_ns, ALARMING_UNANSWERED_NS)
         or (path.lost_packets - STRAY_LOSSES) * ALARMING_LOSSES > path.acked_packets
     )
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from region.kernel.consent cimport MAX_RESPONSE_BYTES, renews_consent, write_consent
 from region.kernel.entries cimport *

@@ -152,7 +152,7 @@ cdef class Tables(Connections):
         stream.level_16 = SILENCE * 16
         stream.rtx_ssrc = rtx_ssrc
         stream.repairable = repairable or rtx_ssrc != 0
-        stream.payload = NO_PAYLOAD
+        stream.payload = stream.told_payload = NO_PAYLOAD
         stream.upper = upper
         if ssrc == 0:
             stream.mid_length = <uint8_t>len(mid)
@@ -348,7 +348,6 @@ cdef class Tables(Connections):
             unlist(self.streams[egress.stream], egress)
             egress.stream = NONE
         egress.wanted = wanted
-        egress.awaiting = True  # whoever sets it looks by itself
         return True
 
     def set_layer(self, uint32_t egress, uint8_t spatial, uint8_t temporal):

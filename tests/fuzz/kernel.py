@@ -329,6 +329,7 @@ class Harness:
         self._pump.awaiting()
         self._pump.path_reports(time.monotonic())
         self._pump.changed_streams(time.monotonic())
+        self._pump.news()
 
     # ---- datagrams
 

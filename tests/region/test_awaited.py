@@ -8,6 +8,7 @@ import pytest
 
 from region.downlink import LEAST_RTT_S
 from region.kernel import reference
+from region.keyframes import MIN_INTERVAL_S
 from region.participant import Slot
 from region.rtcp_router import MADE_GOOD_S
 from relay.ids import MediaKind, SourceKind, Ssrc
@@ -44,6 +45,19 @@ def test_keyframes_are_asked_of_what_sends_and_of_screens(
             relayed.send()
         relayed.forwarder.look(time.monotonic() + LATER_S, {}, frozenset(rig.pump.awaiting()))
         assert relayed.trunks.asked == ({SSRC} if is_asked else set())
+
+
+def test_of_a_screen_that_does_not_answer_no_keyframe_is_asked_again_for_ever() -> None:
+    with running() as rig:
+        relayed, browser = Relayed.of(rig, SCREEN), rig.peer()
+        egress = rig.pump.add_egress(browser.transport, SLOT, video=True, trunk=False)
+        slot = Slot(media=MediaKind.VIDEO, index=0, ssrc=SLOT, egress=egress, numbered=False)
+        relayed.join(Onlooker(browser.transport, (slot,)))
+        asks_s = time.monotonic()
+        relayed.forwarder.replan(asks_s)
+        for elapsed_s in (MIN_INTERVAL_S / 2, 1.5 * MIN_INTERVAL_S):
+            relayed.forwarder.look(asks_s + elapsed_s, {}, frozenset({egress}))
+        assert not relayed.forwarder.rtcp.defers
 
 
 class Watching:

@@ -112,3 +112,11 @@ def test_what_was_wanted_a_moment_before_the_pressure_was_not_carried() -> None:
     now = looks(relief, now, 2 * SUSTAINED_S, pressure=SMALL_FROM, wanted=TOO_MUCH_BPS)
     now = looks(relief, now, 5.0, pressure=0, wanted=TOO_MUCH_BPS)
     assert relief.small
+
+
+def test_it_is_settled_when_there_has_been_no_pressure_for_a_moment() -> None:
+    relief, now = overloaded()
+    assert not relief.is_settled(now)
+    now = looks(relief, now, LOOK_S, pressure=0, wanted=TOO_MUCH_BPS)
+    assert not relief.is_settled(now)
+    assert relief.is_settled(looks(relief, now, CALM_S + LOOK_S, pressure=0, wanted=TOO_MUCH_BPS))

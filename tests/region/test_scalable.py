@@ -1,5 +1,6 @@
 """Scalable streams through the kernel: who gets which layers can decode all that they get."""
 
+import time
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from region.kernel.reference import parse_untrusted
 from region.kernel.reference_codecs import parse_picture_untrusted
 from relay.payload import HeaderExtension, PayloadType
 from tests.region.playing import Call, Passed, assert_decodable, assert_one_stream
-from tests.region.rig import Rig
+from tests.region.rig import DEADLINE_S, Rig
 from tests.strategies import vp8
 from tests.strategies.calls import SENDER_IDS, SSRC, Arrives, Limit, Source, Step, schedules
 from tests.strategies.descriptors import L1T3, L3T1, L3T3, L3T3_KEY, Frame, Scalability
@@ -88,6 +89,22 @@ def test_a_spatial_layer_more_waits_for_a_keyframe(call: Call) -> None:
     assert call.awaits_a_keyframe()
     assert {each.spatial for each in take(call, source, 1, shape=62)} == {0, 1, 2}
     assert not call.awaits_a_keyframe()
+
+
+def test_that_a_slot_begins_to_wait_for_a_layer_is_news(call: Call) -> None:
+    source = camera(L3T3)
+    call.play([Limit(0, 2)])
+    take(call, source, 4)
+    call.rig.pump.changed_streams(time.monotonic())
+    call.rig.pump.news()
+    call.play([Limit(2, 2)])
+    assert not call.awaits_a_keyframe()  # until it sees that it cannot begin at once
+    end = time.monotonic() + DEADLINE_S
+    while call.rig.pump.news() is None:
+        assert time.monotonic() < end
+        take(call, source, 1)
+        time.sleep(0.01)
+    assert call.awaits_a_keyframe()
 
 
 def test_who_waited_for_a_layer_waits_no_more_when_it_gets_another_camera(rig: Rig) -> None:
