@@ -74,8 +74,9 @@ def use() -> None:
         raise RuntimeError(f"the kernel came from {pump.__file__}")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """As a pytest plugin: for this run."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """As a pytest plugin: for this run, before a conftest imports the kernel."""
     use()
 
 
