@@ -293,11 +293,6 @@ class Conferences:
                     pass
         self._rouse([forwarder])
 
-    def _rouse(self, forwarders: Iterable[Forwarder]) -> None:
-        """If these have become lively, what they await shall not wait for a calm beat."""
-        if self._is_calm and any(each.is_lively(monotonic()) for each in forwarders):
-            self._hurry()
-
     def _on_client_moved(self, participant: Participant, now: float) -> None:
         forwarder = self._forwarders.get(participant.conference)
         if forwarder is not None:
@@ -337,6 +332,12 @@ class Conferences:
     def _hurry(self, begun: frozenset[int] = frozenset()) -> None:
         self._begun |= begun
         self._news.set()
+
+    def _rouse(self, forwarders: Iterable[Forwarder]) -> None:
+        """If these have become lively, what they await shall not wait for a calm beat."""
+        now = monotonic()
+        if self._is_calm and any(each.is_lively(now) for each in forwarders):
+            self._hurry()
 
     async def _until_the_next_look(self) -> None:
         """At the next beat, or sooner when there is news."""

@@ -106,8 +106,7 @@ class Forwarder:
         return not self._flows.viewers and self._known.nothing
 
     def is_lively(self, now: float) -> bool:
-        """Whether somebody speaks, a path is followed, a keyframe is to be asked for later, or
-        anything has changed of late."""
+        """Whether somebody speaks, a path is followed, or anything is behind or has changed."""
         return self._is_behind or self._pace.is_lively(now)
 
     @property

@@ -46,6 +46,30 @@ def say(sender: Peer, receiver: Peer, number: int) -> None:
     receiver.receive()
 
 
+class Voice:
+    """Somebody who says how loud each packet is."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._sender = rig.peer(extensions={WIRE_ID: HeaderExtension.AUDIO_LEVEL})
+        self.stream = rig.pump.add_stream(
+            self._sender.transport, SSRC, video=False, clock_rate=48_000, csrc=4
+        )
+
+    def speak(self, number: int, level: int) -> None:
+        """The packet of that number, of so many −dBov, which the pump has read after this."""
+        self._sender.send(
+            rtp(
+                sequence=number,
+                timestamp=number,
+                ssrc=SSRC,
+                payload_type=OPUS,
+                extensions=((WIRE_ID, bytes([level])),),
+            )
+        )
+        self._rig.wait_for_datagrams(number)
+
+
 def report(
     rig: Rig, receiver: Peer, arrived_us: int, number: int, datagrams: int, lost: int = 0
 ) -> None:
@@ -94,20 +118,11 @@ def test_a_picture_that_begins_or_ends_has_changed_once(rig: Rig) -> None:
 def test_a_voice_that_is_heard_after_silence_is_news_once_and_has_changed_when_it_ends(
     rig: Rig,
 ) -> None:
-    sender = rig.peer(extensions={WIRE_ID: HeaderExtension.AUDIO_LEVEL})
-    stream = rig.pump.add_stream(sender.transport, SSRC, video=False, clock_rate=48_000, csrc=4)
+    voice = Voice(rig)
+    stream = voice.stream
     said = [(SILENT, {stream}), (SILENT, None), (LOUD, {stream}), (LOUD, None)]
     for number, (level, news) in enumerate(said, 1):
-        sender.send(
-            rtp(
-                sequence=number,
-                timestamp=number,
-                ssrc=SSRC,
-                payload_type=OPUS,
-                extensions=((WIRE_ID, bytes([level])),),
-            )
-        )
-        rig.wait_for_datagrams(number)
+        voice.speak(number, level)
         assert rig.pump.news() == news
         assert rig.pump.changed_streams(time.monotonic()) == frozenset()
     assert rig.pump.changed_streams(time.monotonic() + STILL_S) == {stream}
@@ -214,19 +229,10 @@ def test_a_slot_that_was_named_as_waiting_is_none(rig: Rig) -> None:
 
 
 def test_a_voice_is_heard_no_more_when_only_silence_comes(rig: Rig) -> None:
-    sender = rig.peer(extensions={WIRE_ID: HeaderExtension.AUDIO_LEVEL})
-    stream = rig.pump.add_stream(sender.transport, SSRC, video=False, clock_rate=48_000, csrc=4)
+    voice = Voice(rig)
+    stream = voice.stream
     for number, level in enumerate([LOUD] * 20 + [SILENT] * 60, 1):
-        sender.send(
-            rtp(
-                sequence=number,
-                timestamp=number,
-                ssrc=SSRC,
-                payload_type=OPUS,
-                extensions=((WIRE_ID, bytes([level])),),
-            )
-        )
-        rig.wait_for_datagrams(number)
+        voice.speak(number, level)
         if number == 20:
             assert rig.pump.changed_streams(time.monotonic()) == frozenset()
     assert rig.pump.stream_stats(stream).level == SILENT
