@@ -38,6 +38,8 @@ class Flows:
 
     def awaited(self, awaiting: frozenset[int]) -> Iterator[tuple[SourceId, int]]:
         """The sources and encodings of which these egresses need a keyframe."""
+        if not awaiting:  # mostly: it is asked at each look
+            return
         wanting: chain[Viewer | Legs] = chain(self.viewers.values(), self.legs.values())
         for each in wanting:
             yield from each.awaited(awaiting)

@@ -130,7 +130,7 @@ class Forwarder:
         feeds = self._flows.feeds.values()
         if changed and any(not changed.isdisjoint(feed.streams) for feed in feeds):
             return True
-        if awaiting and any(self._flows.awaited(awaiting)):
+        if any(self._flows.awaited(awaiting)):
             return True
         viewers = self._flows.viewers.values()
         return bool(reported) and any(it.participant.transport in reported for it in viewers)
