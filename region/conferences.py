@@ -19,6 +19,7 @@ from region.dtls import DtlsServer
 from region.forwarder import Forwarder
 from region.kernel import Pump
 from region.legs import LinkSsrcs, TrunkSide
+from region.news import News
 from region.pace import LOOK_S
 from region.participant import OWN_SSRC, Participant, Reach
 from region.relief import Relief
@@ -359,13 +360,20 @@ class Conferences:
             for forwarder in self._forwarders.values():
                 forwarder.relieve(self._relief.small, now)
         self._demux.dispatch()
-        reports = self._pump.path_reports(now)
-        waited, self._awaiting = self._awaiting, frozenset(self._pump.awaiting())
-        wait_anew = self._awaiting - waited
-        changed, self._begun = self._begun | self._pump.changed_streams(now), frozenset()
+        news = self._gather(now)
         for forwarder in self._forwarders.values():
-            if forwarder.is_due(now, changed, reports.keys(), wait_anew):
-                forwarder.look(now, reports, self._awaiting)
+            if forwarder.is_due(now, news):
+                forwarder.look(now, news)
+
+    def _gather(self, now: float) -> News:
+        begun, self._begun = self._begun, frozenset()
+        waited, self._awaiting = self._awaiting, frozenset(self._pump.awaiting())
+        return News(
+            changed=begun | self._pump.changed_streams(now),
+            reports=self._pump.path_reports(now),
+            awaiting=self._awaiting,
+            awaiting_anew=self._awaiting - waited,
+        )
 
     async def _report_each_second(self) -> None:
         while True:

@@ -5,7 +5,7 @@ difference: streams and egresses in the pump, announcements and demands on the t
 senders are told. It decides nothing about who receives what.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from region.conference import Knowledge, Plan, SlotKey, plan
@@ -13,10 +13,11 @@ from region.demands import demands
 from region.feed import Feed
 from region.floor import Floor
 from region.flows import Flows, Incoming
-from region.kernel import PathReport, Pump, StreamStats
+from region.kernel import Pump, StreamStats
 from region.known import Known
 from region.legs import Legs, TrunkSide
-from region.pace import LOOK_S, Pace
+from region.news import News
+from region.pace import Pace, is_over
 from region.participant import Participant, Slot
 from region.rtcp_router import RtcpRouter
 from region.trunks import Trunks
@@ -113,27 +114,18 @@ class Forwarder:
     def _is_behind(self) -> bool:
         return self._outdated or self.rtcp.defers
 
-    def is_due(
-        self,
-        now: float,
-        changed: frozenset[int],
-        reported: Collection[int],
-        awaiting: frozenset[int],
-    ) -> bool:
-        """Whether to look now.
-
-        These streams have changed, these transports have reported, and these egresses have begun
-        to wait for a keyframe.
-        """
+    def is_due(self, now: float, news: News) -> bool:
+        """Whether to look now."""
         if self._is_behind or self._pace.is_due(now):
             return True
+        changed, reports = news.changed, news.reports
         feeds = self._flows.feeds.values()
         if changed and any(not changed.isdisjoint(feed.streams) for feed in feeds):
             return True
-        if any(self._flows.awaited(awaiting)):
+        if any(self._flows.awaited(news.awaiting_anew)):
             return True
         viewers = self._flows.viewers.values()
-        return bool(reported) and any(it.participant.transport in reported for it in viewers)
+        return bool(reports) and any(it.participant.transport in reports for it in viewers)
 
     def focus_is_new(self) -> None:
         """It knows nothing of what the one before was told."""
@@ -390,25 +382,21 @@ class Forwarder:
             self._carry_pictures(viewers)
             self._bring_about(now)
 
-    def look(self, now: float, reports: Mapping[int, PathReport], awaiting: frozenset[int]) -> None:
-        """See what arrives and follow what paths carry; to be called when it `is_due`.
-
-        `reports` and `awaiting` are the pump's, by transport, and of egresses that wait for a
-        keyframe.
-        """
+    def look(self, now: float, news: News) -> None:
+        """See what arrives and follow what paths carry; to be called when it `is_due`."""
         if self._pace.look(now):
             self._listen(now)
         for viewer in self._flows.viewers.values():
-            if (report := reports.get(viewer.participant.transport)) is not None:
+            if (report := news.reports.get(viewer.participant.transport)) is not None:
                 viewer.follow(report, now)
                 if not viewer.downlink.is_ample:
                     self._pace.follow(now)
         if self._outdated:
             self.replan(now)
         self._follow_paths(now)
-        if now - self._demanded_s >= DEMAND_S - LOOK_S / 2 and self._knowledge is not None:
+        if is_over(DEMAND_S, self._demanded_s, now) and self._knowledge is not None:
             self._bring_about(now)
-        elif self.rtcp.ask_awaited(awaiting, now):
+        elif self.rtcp.ask_awaited(news.awaiting, now):
             self._pace.enliven(now)
 
     def _listen(self, now: float) -> None:

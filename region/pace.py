@@ -18,6 +18,11 @@ AWAKE_S = 10.0
 """After something has arrived or changed nothing is held any more, and no hold runs out."""
 
 
+def is_over(period_s: float, since_s: float, now: float) -> bool:
+    """Whether this time is over, as nearly as looks come: that one is late says nothing."""
+    return now - since_s >= period_s - LOOK_S / 2
+
+
 class Pace:
     """One conference's, which is lively, calm or at rest."""
 
@@ -48,7 +53,7 @@ class Pace:
     def is_due(self, now: float) -> bool:
         """Whether it is time to look, even if nothing is known to have happened."""
         pace_s = CALM_LOOK_S if now < self._awake_until_s else REST_LOOK_S
-        return self.is_lively(now) or now - self._looked_s >= pace_s - LOOK_S / 2
+        return self.is_lively(now) or is_over(pace_s, self._looked_s, now)
 
     def look(self, now: float) -> bool:
         """It is looked at; whether its streams' counters are to be read with that."""

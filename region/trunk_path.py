@@ -265,7 +265,7 @@ class TrunkPath:
         elif packet.subtype == ProbeKind.ECHO:
             self._meter.receive_echo_untrusted(packet.data, datagram.received_s)
             if self._meter.rtt_s is not None:
-                self._pump.set_rtt(self.transport, self._meter.rtt_s)
+                self._pump.set_path(self.transport, rtt_s=self._meter.rtt_s)
             self._note_echo()
         else:
             self._dropped["app_unknown"] += 1

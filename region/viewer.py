@@ -60,8 +60,8 @@ class Viewer:
         """What it left, and larger pictures that stand in have not taken."""
         self._carried: dict[int, _Carried] = {}
         """By egress: what it carries or will as soon as a keyframe comes."""
-        self._before: dict[int, _Carried] = {}
-        """By egress: what it carries until then."""
+        self._before: dict[int, list[_Carried]] = {}
+        """By egress: what it was told before, one of which it carries until then."""
         self._targets: tuple[tuple[SourceId, Layer], ...] | None = None
         """Of the pictures in `_carried`, as their feeds were when they were carried last."""
 
@@ -69,17 +69,16 @@ class Viewer:
         """What its path's feedback says: reckon with it, and have the kernel do so."""
         transport, downlink = self.participant.transport, self.downlink
         downlink.on_report(report, now)
-        if (limit_bps := downlink.new_repeats_bps()) is not None:
-            self._pump.limit_repeats(transport, limit_bps)
-        if (rtt_s := downlink.new_rtt_s(report.rtt_s)) is not None:
-            self._pump.set_rtt(transport, rtt_s)
+        limit_bps, rtt_s = downlink.new_repeats_bps(), downlink.new_rtt_s(report.rtt_s)
+        if limit_bps is not None or rtt_s is not None:
+            self._pump.set_path(transport, rtt_s=rtt_s, repeats_bps=limit_bps)
         if (probe := downlink.next_probe(now)) is not None:
             self._pump.probe(transport, probe.rate_bps, probe.duration_s, probe.cluster)
         self._tell_ample()
 
     def _tell_ample(self) -> None:
         if (ample := self.downlink.new_ample()) is not None:
-            self._pump.set_ample(self.participant.transport, ample)
+            self._pump.set_path(self.participant.transport, ample=ample)
 
     def hear(self, heard: Mapping[Slot, SourceId]) -> None:
         """Whose voice is to be in which slot."""
@@ -190,7 +189,7 @@ class Viewer:
         yield from self._targets
         for egress, before in list(self._before.items()):
             if egress in awaiting:
-                yield before.feed.source, before.arriving
+                yield from ((each.feed.source, each.arriving) for each in before)
             else:
                 del self._before[egress]
 
@@ -223,8 +222,8 @@ class Viewer:
                 # A moment without a new picture is better than a queue in which sound stands.
                 self._pump.set_source(egress, NO_STREAM)
             self._pump.set_source(egress, wanted.feed.streams[wanted.encoding])
-            if before is not None:
-                self._before.setdefault(egress, before)
+            if before is not None and before not in (told := self._before.setdefault(egress, [])):
+                told.append(before)
         self._carried[egress] = wanted
 
 

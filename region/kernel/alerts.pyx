@@ -47,7 +47,7 @@ cdef inline bint awaits_keyframe(const Egress *egress) noexcept nogil:
         return False
     if egress.wanted == egress.stream and (egress.frames == NULL or not egress.frames.waiting):
         return False
-    return egress.transport.srtp_out != NULL and egress.transport.to_length != 0
+    return can_send(egress.transport)
 
 
 cdef class Alerts(Tables):

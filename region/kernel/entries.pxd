@@ -183,6 +183,11 @@ cdef struct Stream:
     Gaps gaps
 
 
+cdef inline bint can_send(const Transport *transport) noexcept nogil:
+    """Whether there are keys, and an address to send to."""
+    return (transport.crypt_out != NULL or transport.srtp_out != NULL) and transport.to_length != 0
+
+
 cdef inline bint is_heard(const Stream *stream) noexcept nogil:
     """Whether its sound is more than silence."""
     return stream.level_16 >> 4 < SILENCE

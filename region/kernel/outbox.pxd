@@ -30,11 +30,6 @@ cdef struct Parcel:
     bint repeats  # it leaves on the retransmissions' SSRC
 
 
-cdef inline bint can_send(const Transport *transport) noexcept nogil:
-    """Whether there are keys, and an address to send to."""
-    return (transport.crypt_out != NULL or transport.srtp_out != NULL) and transport.to_length != 0
-
-
 cdef class Outbox(Alerts):
     cdef int fd
     # The batch that is going out.

@@ -13,7 +13,7 @@ from region.kernel.entries cimport *
 from region.kernel.history cimport *
 from region.kernel.path cimport PathReport, path_read, path_tells
 from region.kernel.report cimport report_of
-from region.kernel.outbox cimport Parcel, can_send
+from region.kernel.outbox cimport Parcel
 from region.kernel.sender cimport MAX_PROBING, Sender, retransmission_payload_of
 from region.kernel.system cimport *
 from region.kernel.transports cimport *

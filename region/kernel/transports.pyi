@@ -61,20 +61,22 @@ class Transports:
     def saw_check(self, transport: int, transaction: bytes) -> bool:
         """Whether the pump has answered a check of this transaction: another is a replay."""
 
-    def set_rtt(self, transport: int, rtt_s: float) -> None:
-        """How long to wait for what was asked for before asking again; 5 ms to 1 s."""
+    def set_path(
+        self,
+        transport: int,
+        *,
+        rtt_s: float | None = None,
+        repeats_bps: int | None = None,
+        ample: bool | None = None,
+    ) -> None:
+        """What is known of its path; None leaves a figure as it was.
 
-    def limit_repeats(self, transport: int, rate_bps: int) -> None:
-        """At most so much of what is sent may be retransmissions, but for 0.2 s' worth at once.
-
-        Requests beyond that are dropped and counted; without a limit it is what was sent that
-        limits them.
-        """
-
-    def set_ample(self, transport: int, ample: bool) -> None:
-        """Whether its path carries more than is wanted: then it is reported each second.
-
-        More often still where something is lost or stays unanswered.
+        `rtt_s`: how long to wait for what was asked for before asking again; 5 ms to 1 s.
+        `repeats_bps`: at most so much of what is sent may be retransmissions, but for 0.2 s'
+        worth at once. Requests beyond that are dropped and counted; without a limit it is what
+        was sent that limits them.
+        `ample`: whether it carries more than is wanted. Then it is reported each second, and
+        sooner only where something is lost or stays unanswered.
         """
 
     def set_payload_types(self, transport: int, canonical_by_wire: dict[int, int]) -> None: ...

@@ -290,40 +290,28 @@ cdef class Transports:
             raise LocalProtocolError(f"there is no transport {transport}")
         return seen
 
-    def set_rtt(self, uint32_t transport, double rtt_s):
-        """How long to wait for what was asked for before asking again."""
+    def set_path(self, uint32_t transport, *, rtt_s=None, repeats_bps=None, ample=None):
+        """What is known of its path; None leaves a figure as it is."""
         cdef Transport *to
+        cdef int64_t rtt_ns = 0
+        cdef double ns_a_byte = 0
+        cdef bint tells_ample = ample is not None, is_ample = bool(ample)
+        if rtt_s is not None:
+            rtt_ns = <int64_t>(min(max(<double>rtt_s, 0.005), 1.0) * 1e9)
+        if repeats_bps is not None:
+            if repeats_bps <= 0:
+                raise LocalProtocolError("retransmissions need some bandwidth")
+            ns_a_byte = 8e9 / repeats_bps
         with nogil:
             fair_acquire(&self.lock)
             to = self.transport_of(transport)
             if to != NULL:
-                to.rtt_ns = <int64_t>(min(max(rtt_s, 0.005), 1.0) * 1e9)
-            fair_release(&self.lock)
-        if to == NULL:
-            raise LocalProtocolError(f"there is no transport {transport}")
-
-    def limit_repeats(self, uint32_t transport, int64_t rate_bps):
-        """At most so much of what is sent may be retransmissions, but for a moment."""
-        cdef Transport *to
-        if rate_bps <= 0:
-            raise LocalProtocolError("retransmissions need some bandwidth")
-        with nogil:
-            fair_acquire(&self.lock)
-            to = self.transport_of(transport)
-            if to != NULL:
-                to.repeat_ns_a_byte = 8e9 / rate_bps
-            fair_release(&self.lock)
-        if to == NULL:
-            raise LocalProtocolError(f"there is no transport {transport}")
-
-    def set_ample(self, uint32_t transport, bint ample):
-        """Whether its path carries more than is wanted, so that it need not be read often."""
-        cdef Transport *to
-        with nogil:
-            fair_acquire(&self.lock)
-            to = self.transport_of(transport)
-            if to != NULL and to.path != NULL:
-                to.path.ample = ample
+                if rtt_ns:
+                    to.rtt_ns = rtt_ns
+                if ns_a_byte:
+                    to.repeat_ns_a_byte = ns_a_byte
+                if tells_ample and to.path != NULL:
+                    to.path.ample = is_ample
             fair_release(&self.lock)
         if to == NULL:
             raise LocalProtocolError(f"there is no transport {transport}")

@@ -364,9 +364,12 @@ class Harness:
     def _nack(self, choice: int, body: bytes) -> None:
         """By the numbers of packets that may have left, and by any."""
         receiver = self._ends[2 + choice % 2]
-        self._pump.set_rtt(receiver.transport, choice / 255)
-        self._pump.limit_repeats(receiver.transport, 1 + choice * 20_000)
-        self._pump.set_ample(receiver.transport, choice % 2 == 0)
+        self._pump.set_path(
+            receiver.transport,
+            rtt_s=choice / 255,
+            repeats_bps=1 + choice * 20_000,
+            ample=choice % 2 == 0,
+        )
         wanted = [number << 8 for number in body[1:5]] + self._passed[-(choice % 40) :]
         with contextlib.suppress(LocalProtocolError):
             for egress in receiver.egresses:

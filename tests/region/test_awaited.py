@@ -9,6 +9,7 @@ import pytest
 from region.downlink import LEAST_RTT_S
 from region.kernel import reference
 from region.keyframes import MIN_INTERVAL_S
+from region.news import News
 from region.participant import Slot
 from region.rtcp_router import MADE_GOOD_S
 from relay.ids import MediaKind, SourceKind, Ssrc
@@ -43,7 +44,9 @@ def test_keyframes_are_asked_of_what_sends_and_of_screens(
         relayed.trunks.asked.clear()
         for _ in range(packets):
             relayed.send()
-        relayed.forwarder.look(time.monotonic() + LATER_S, {}, frozenset(rig.pump.awaiting()))
+        relayed.forwarder.look(
+            time.monotonic() + LATER_S, News(awaiting=frozenset(rig.pump.awaiting()))
+        )
         assert relayed.trunks.asked == ({SSRC} if is_asked else set())
 
 
@@ -56,7 +59,7 @@ def test_of_a_screen_that_does_not_answer_no_keyframe_is_asked_again_for_ever() 
         asks_s = time.monotonic()
         relayed.forwarder.replan(asks_s)
         for elapsed_s in (MIN_INTERVAL_S / 2, 1.5 * MIN_INTERVAL_S):
-            relayed.forwarder.look(asks_s + elapsed_s, {}, frozenset({egress}))
+            relayed.forwarder.look(asks_s + elapsed_s, News(awaiting=frozenset({egress})))
         assert not relayed.forwarder.rtcp.defers
 
 
@@ -114,7 +117,7 @@ def test_what_was_sent_again_is_on_its_way_for_a_round_trip_of_its_path_or_a_mom
     with running() as rig:
         room = Watching(rig)
         reports = {room.browser.transport: HEARD._replace(rtt_s=rtt_s)}
-        room.relayed.forwarder.look(time.monotonic(), reports, frozenset())
+        room.relayed.forwarder.look(time.monotonic(), News(reports=reports))
         began = time.monotonic()
         assert room.pump.retransmit(room.egress, [room.had]).sent == 1
         while not room.pump.retransmit(room.egress, [room.had]).sent:

@@ -10,6 +10,7 @@ from region.forwarder import Forwarder
 from region.kernel import ALIVE_S
 from region.kernel.report import Usage
 from region.keyframes import MIN_INTERVAL_S
+from region.news import News
 from region.pace import AWAKE_S, CALM_LOOK_S, FOLLOWED_S, LISTEN_S, LIVELY_S, LOOK_S, REST_LOOK_S
 from region.participant import Slot
 from relay.control import View
@@ -18,7 +19,7 @@ from tests.region.forwarding import CONFERENCE, HEARD, SSRC, Onlooker, Relayed
 from tests.region.rig import Rig, running
 from tests.region.seating import ANNA, BRUNO, CAMERA
 
-NOBODY: frozenset[int] = frozenset()
+NOTHING = News()
 SLOT = Ssrc(7)
 
 
@@ -47,15 +48,15 @@ class Meeting:
     def send(self) -> frozenset[int]:
         """A packet of that camera; what the pump tells of it."""
         self.relayed.send()
-        return self.rig.pump.news() or NOBODY
+        return self.rig.pump.news() or frozenset()
 
     def look(self, now: float) -> None:
-        self.forwarder.look(now, self.rig.pump.path_reports(now), NOBODY)
+        self.forwarder.look(now, News(reports=self.rig.pump.path_reports(now)))
 
     def is_due_after(self, seconds: float, now: float) -> bool:
         """When it has been looked at `now`."""
         self.look(now)
-        return self.forwarder.is_due(now + seconds, NOBODY, NOBODY, NOBODY)
+        return self.forwarder.is_due(now + seconds, NOTHING)
 
 
 @pytest.fixture
@@ -96,9 +97,9 @@ def test_one_that_rests_is_due_at_once_when_one_of_its_streams_begins(meeting: M
     meeting.look(rests_s)
     begun = meeting.send()
     assert begun
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, begun, NOBODY, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, News(changed=begun))
     others = frozenset(each + 1 for each in begun)
-    assert not meeting.forwarder.is_due(rests_s + LOOK_S, others, NOBODY, NOBODY)
+    assert not meeting.forwarder.is_due(rests_s + LOOK_S, News(changed=others))
 
 
 def test_one_that_is_calm_is_due_at_once_when_one_of_its_streams_ends(meeting: Meeting) -> None:
@@ -108,9 +109,9 @@ def test_one_that_is_calm_is_due_at_once_when_one_of_its_streams_ends(meeting: M
     meeting.look(now - 2 * LIVELY_S)  # it has begun, which is a change
     ends_s = now + ALIVE_S
     meeting.look(ends_s - CALM_LOOK_S + LOOK_S)
-    assert not meeting.forwarder.is_due(ends_s, NOBODY, NOBODY, NOBODY)
+    assert not meeting.forwarder.is_due(ends_s, NOTHING)
     ended = meeting.rig.pump.changed_streams(ends_s)
-    assert meeting.forwarder.is_due(ends_s, ended, NOBODY, NOBODY)
+    assert meeting.forwarder.is_due(ends_s, News(changed=ended))
 
 
 def test_what_begins_between_two_looks_that_are_too_close_is_looked_at_with_the_next(
@@ -130,7 +131,7 @@ def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
     meeting.forwarder.look_at(
         View(conference=CONFERENCE, participant=BRUNO, pictures=(), last_n=None)
     )
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOTHING)
 
 
 def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
@@ -139,8 +140,10 @@ def test_one_that_rests_is_due_at_once_when_a_path_of_its_people_has_reported(
     onlooker = meeting.join()
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport}, NOBODY)
-    assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, {onlooker.transport + 1}, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, News(reports={onlooker.transport: HEARD}))
+    assert not meeting.forwarder.is_due(
+        rests_s + LOOK_S, News(reports={onlooker.transport + 1: HEARD})
+    )
 
 
 def test_while_a_path_reports_that_not_all_is_well_its_conference_is_due_at_each_beat(
@@ -149,7 +152,7 @@ def test_while_a_path_reports_that_not_all_is_well_its_conference_is_due_at_each
     onlooker = meeting.join()
     reported_s = meeting.began_s + AWAKE_S
     over_used = HEARD._replace(usage=Usage.OVER)
-    meeting.forwarder.look(reported_s, {onlooker.transport: over_used}, NOBODY)
+    meeting.forwarder.look(reported_s, News(reports={onlooker.transport: over_used}))
     assert meeting.is_due_after(LOOK_S, reported_s + 1.0)
     assert not meeting.is_due_after(LOOK_S, reported_s + FOLLOWED_S)
 
@@ -159,7 +162,7 @@ def test_while_paths_report_that_they_carry_all_that_is_wanted_it_stays_calm(
 ) -> None:
     onlooker = meeting.join()
     reported_s = meeting.began_s + AWAKE_S
-    meeting.forwarder.look(reported_s, {onlooker.transport: HEARD}, NOBODY)
+    meeting.forwarder.look(reported_s, News(reports={onlooker.transport: HEARD}))
     assert not meeting.forwarder.is_lively(reported_s)
     assert not meeting.is_due_after(LOOK_S, reported_s + 1.0)
 
@@ -174,8 +177,10 @@ def test_one_that_rests_is_due_at_once_when_one_of_its_slots_begins_to_wait_for_
     meeting.forwarder.replan(meeting.began_s)
     rests_s = meeting.began_s + AWAKE_S
     meeting.look(rests_s)
-    assert meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY, frozenset({egress}))
-    assert not meeting.forwarder.is_due(rests_s + LOOK_S, NOBODY, NOBODY, frozenset({egress + 1}))
+    assert meeting.forwarder.is_due(rests_s + LOOK_S, News(awaiting_anew=frozenset({egress})))
+    assert not meeting.forwarder.is_due(
+        rests_s + LOOK_S, News(awaiting_anew=frozenset({egress + 1}))
+    )
 
 
 def test_one_that_rests_is_lively_until_a_keyframe_is_asked_for_that_it_was_too_soon_to_ask(
@@ -187,7 +192,7 @@ def test_one_that_rests_is_lively_until_a_keyframe_is_asked_for_that_it_was_too_
     for elapsed_s in (0.0, MIN_INTERVAL_S / 2):
         meeting.forwarder.rtcp.request_keyframe(source, 0, rests_s + elapsed_s)
     assert meeting.forwarder.is_lively(rests_s + MIN_INTERVAL_S / 2)
-    assert meeting.forwarder.is_due(rests_s + MIN_INTERVAL_S / 2, NOBODY, NOBODY, NOBODY)
+    assert meeting.forwarder.is_due(rests_s + MIN_INTERVAL_S / 2, NOTHING)
     meeting.relayed.trunks.asked.clear()
     asks_s = rests_s + 1.5 * MIN_INTERVAL_S
     meeting.look(asks_s)

@@ -279,7 +279,7 @@ def heard_of_an_ample_path(rig: Rig, packets: int = 4) -> tuple[Peer, Peer, floa
     _, sender, receiver = speaking(rig)
     for number in range(packets):
         say(sender, receiver, number)
-    rig.pump.set_ample(receiver.transport, True)
+    rig.pump.set_path(receiver.transport, ample=True)
     now = time.monotonic()
     report(rig, receiver, 8_000, 0, packets + 1)
     assert receiver.transport in rig.pump.path_reports(now)
@@ -299,7 +299,7 @@ def test_a_path_that_no_longer_does_is_reported_as_soon_as_others(rig: Rig, word
     later = now + A_MOMENT_S
     if word == "it is too narrow":
         report(rig, receiver, 8_001, 1, 6)
-        rig.pump.set_ample(receiver.transport, False)
+        rig.pump.set_path(receiver.transport, ample=False)
     elif word == "something was lost":
         report(rig, receiver, 8_002, 2, 6, lost=1)
     else:

@@ -109,7 +109,7 @@ def test_a_gap_is_asked_for_and_its_repair_forwarded_as_if_it_had_never_been_los
 
 def test_what_stays_missing_is_asked_for_again_and_given_up_after_ten_tries(rig: Rig) -> None:
     call = Call(rig)
-    rig.pump.set_rtt(call.sender.transport, 0.005)
+    rig.pump.set_path(call.sender.transport, rtt_s=0.005)
     call.send(0)
     call.send(2)
     assert [nacks(call.sender) for _ in range(10)] == [[1]] * 10
@@ -176,7 +176,7 @@ def test_what_is_sent_again_takes_no_more_of_a_path_than_it_may(rig: Rig) -> Non
         call.received()
     length = call.length_of(199)
     at_once_s, packets = 0.2, 20  # of the limit's worth
-    rig.pump.limit_repeats(call.receiver.transport, int(packets * length * 8 / at_once_s))
+    rig.pump.set_path(call.receiver.transport, repeats_bps=int(packets * length * 8 / at_once_s))
     begin = time.monotonic()
     sent = rig.pump.retransmit(call.slot, list(range(60, 160))).sent
     most = packets * (1 + (time.monotonic() - begin) / at_once_s) + 1
@@ -189,7 +189,7 @@ def test_a_path_that_was_full_of_repeats_has_room_again_later(rig: Rig) -> None:
     for sequence in range(100):
         call.send(sequence)
         call.received()
-    rig.pump.limit_repeats(call.receiver.transport, 20_000)
+    rig.pump.set_path(call.receiver.transport, repeats_bps=20_000)
     rig.pump.retransmit(call.slot, list(range(60)))
     assert rig.dropped()["nack_limited"] > 0
     end = time.monotonic() + DEADLINE_S
@@ -204,7 +204,7 @@ def test_what_was_sent_before_a_switch_gives_way_to_what_came_after(rig: Rig) ->
         call.send(sequence)
     before = [call.received().sequence for _ in range(3)]
     after = call.switched(bytes(900)).sequence
-    rig.pump.limit_repeats(call.receiver.transport, 10_000)  # one of them takes 0.7 s
+    rig.pump.set_path(call.receiver.transport, repeats_bps=10_000)  # one of them takes 0.7 s
     assert rig.pump.retransmit(call.slot, [after, *before]).sent == 1
     assert rig.dropped() == {"nack_limited": 3}
 

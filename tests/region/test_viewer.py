@@ -12,7 +12,7 @@ from relay.control import Picture
 from relay.ids import MediaKind, ParticipantId, Ssrc, VideoCodec, source_id
 from tests.region.forwarding import HEARD, Onlooker
 from tests.region.rig import Rig, running
-from tests.region.seating import ANNA, CAMERA, CAROL
+from tests.region.seating import ANNA, CAMERA, CAROL, DORA
 from tests.region.test_feed import NOTHING, counted
 
 SLOT = Ssrc(7)
@@ -39,7 +39,7 @@ class Room:
         bruno: Any = Onlooker(browser.transport, tuple(self.slots.values()))
         self.viewer = Viewer(bruno, rig.pump)
         self.now_s = time.monotonic()
-        self.feeds = {source: Feed(source, self._streams(rig)) for source in self.slots}
+        self.feeds = {source: Feed(source, self.new_streams(rig)) for source in self.slots}
         self.viewer.see(
             {slot: source for source, slot in self.slots.items()},
             tuple(Picture(source=source, height_px=THUMBNAIL_PX) for source in self.slots),
@@ -52,7 +52,7 @@ class Room:
                 feed.look([NOTHING, NOTHING, largest], self.now_s)
 
     @staticmethod
-    def _streams(rig: Rig) -> list[int]:
+    def new_streams(rig: Rig) -> list[int]:
         sender = rig.peer()
         return [
             rig.pump.add_stream(sender.transport, ssrc, video=True, clock_rate=90_000, csrc=4)
@@ -94,3 +94,20 @@ def test_of_two_larger_pictures_that_would_stand_in_as_many_do_as_the_path_carri
         room.viewer.downlink.on_report(HEARD, room.now_s)
         assert room.shown() == encodings
         assert room.shown() == encodings
+
+
+def test_until_the_last_of_several_pictures_has_come_all_before_it_are_wanted() -> None:
+    """Whichever of them it is that the slot shows."""
+    with running() as rig:
+        room = Room(rig, largest_bps=VP8_BPS // 4, seen=(ANNA,))
+        (slot,) = room.slots.values()
+        others = [source_id(person, CAMERA) for person in (CAROL, DORA)]
+        room.feeds |= {each: Feed(each, room.new_streams(rig)) for each in others}
+        for source in (*room.slots, *others):
+            room.viewer.see({slot: source}, (Picture(source=source, height_px=THUMBNAIL_PX),))
+            room.viewer.share_out(room.feeds, VideoCodec.VP8, 0, room.now_s, small=False)
+            room.viewer.carry_pictures(room.feeds)
+        awaited = {source for source, _ in room.viewer.targets({slot.egress})}
+        assert awaited == {*room.slots, *others}
+        assert {source for source, _ in room.viewer.targets(set())} == {others[-1]}
+        assert {source for source, _ in room.viewer.targets({slot.egress})} == {others[-1]}
