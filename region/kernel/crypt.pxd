@@ -44,6 +44,7 @@ cdef extern from "gcm.h":
 cdef enum:
     WINDOW = 1024  # packets behind the newest of which each is known to have been or not
     WINDOW_WORDS = WINDOW // 64
+    INDEX_CHAINS = 64
     CRYPT_OK = 0
     CRYPT_MALFORMED = 1
     CRYPT_REPEATED = 2
@@ -64,20 +65,22 @@ cdef struct Crypt:
     uint8_t salt[GCM_NONCE_BYTES]
     int way
     uint64_t serial  # no other transport's, and none of this one's later, has it
-    Index *indices
+    Index *indices[INDEX_CHAINS]  # by SSRC: a trunk has thousands
     Crypt *rtcp  # whose keys are others; NULL of such a one itself
 
 
 cdef inline void crypt_free(Crypt *crypt) noexcept nogil:
     """NULL is nothing to free. The key does not stay in memory."""
     cdef Index *index
+    cdef int i
     if crypt == NULL:
         return
     crypt_free(crypt.rtcp)
-    while crypt.indices != NULL:
-        index = crypt.indices
-        crypt.indices = index.next
-        free(index)
+    for i in range(INDEX_CHAINS):
+        while crypt.indices[i] != NULL:
+            index = crypt.indices[i]
+            crypt.indices[i] = index.next
+            free(index)
     explicit_bzero(crypt, sizeof(Crypt))
     free(crypt)
 
@@ -90,7 +93,7 @@ cdef inline void index_begin(Index *index, uint32_t ssrc) noexcept nogil:
 
 cdef inline Index *crypt_find(const Crypt *crypt, uint32_t ssrc) noexcept nogil:
     """The SSRC's index, or NULL before its first packet; a search, so keep what it finds."""
-    cdef Index *index = crypt.indices
+    cdef Index *index = crypt.indices[ssrc % INDEX_CHAINS]
     while index != NULL and index.ssrc != ssrc:
         index = index.next
     return index
@@ -101,9 +104,21 @@ cdef inline Index *crypt_add(Crypt *crypt, const Index *begun) noexcept nogil:
     cdef Index *index = <Index *>calloc(1, sizeof(Index))
     if index != NULL:
         index[0] = begun[0]
-        index.next = crypt.indices
-        crypt.indices = index
+        index.next = crypt.indices[index.ssrc % INDEX_CHAINS]
+        crypt.indices[index.ssrc % INDEX_CHAINS] = index
     return index
+
+
+cdef inline void crypt_forget(Crypt *crypt, uint32_t ssrc) noexcept nogil:
+    """Only of an SSRC that is never used again under this key: its numbers would begin anew."""
+    cdef Index **link = &crypt.indices[ssrc % INDEX_CHAINS]
+    cdef Index *index
+    while link[0] != NULL and link[0].ssrc != ssrc:
+        link = &link[0].next
+    index = link[0]
+    if index != NULL:
+        link[0] = index.next
+        free(index)
 
 
 cdef inline Index *crypt_index(Crypt *crypt, uint32_t ssrc) noexcept nogil:

@@ -107,7 +107,13 @@ class Tables(Connections):
         transport-wide sequence number, where the transport has an extension for that.
         """
 
-    def remove_egress(self, egress: int) -> None: ...
+    def remove_egress(self, egress: int) -> None:
+        """Nothing is sent there any more.
+
+        The SSRCs of a trunk's leg must not be used again under the same keys, which know nothing
+        more of them: a packet number that comes twice gives away what was encrypted.
+        """
+
     def set_source(self, egress: int, stream: int) -> None:
         """Forward `stream` (or NO_STREAM) there.
 

@@ -14,6 +14,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from region.kernel.connections cimport Connections
+from region.kernel.crypt cimport crypt_forget
 from region.kernel.entries cimport *
 from region.kernel.flow cimport FIRST_CYCLE, enlist, unlist
 from region.kernel.history cimport history_free
@@ -311,6 +312,9 @@ cdef class Tables(Connections):
             unlist(self.streams[egress.wanted], egress)
         if egress.transport.probe.egress == egress:
             egress.transport.probe.egress = NULL
+        if egress.trunk and egress.transport.crypt_out != NULL:
+            crypt_forget(egress.transport.crypt_out, egress.ssrc)
+            crypt_forget(egress.transport.crypt_out, egress.rtx_ssrc)
         free_egress(egress)
         self.egresses[handle] = NULL
         if handle < self.egresses_free:

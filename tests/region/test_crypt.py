@@ -221,6 +221,24 @@ def test_a_packet_is_dropped_whichever_bit_was_turned(
         assert rig.dropped() == dropped
 
 
+def test_the_legs_of_a_trunk_come_and_go_and_those_that_stay_go_on(rig: Rig, way: str) -> None:
+    sender, trunk = rig.peer(way=way), rig.peer(way=way)
+    stream = rig.pump.add_stream(
+        sender.transport, SSRC, video=False, clock_rate=48_000, csrc=SOURCE
+    )
+    numbers, kept = itertools.count(), dict[int, int]()
+    for ssrc in range(SLOT, SLOT + 300):
+        leg = rig.pump.add_egress(trunk.transport, ssrc, video=False, trunk=True)
+        rig.pump.set_source(leg, stream)
+        kept[ssrc] = leg
+        sender.send(packet(next(numbers)))
+        received = sorted(reference.parse_untrusted(trunk.receive()).ssrc for _ in kept)
+        assert received == list(kept)
+        if len(kept) > 20:
+            rig.pump.remove_egress(kept.pop(list(kept)[10]))
+    assert rig.dropped() == {}
+
+
 # Keys
 
 
