@@ -78,6 +78,8 @@ class Demux:
                 # A handshake has several flights, each of which would wait.
                 if all(datagram.kind == RTCP for datagram in datagrams):
                     await trio.sleep(GATHER_S)
+                else:
+                    await trio.lowlevel.checkpoint()  # however much comes, others have their turn
 
     def dispatch(self) -> list[Datagram]:
         """Hand out what has arrived by now, reports too, for which nobody is woken; all of it."""

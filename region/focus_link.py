@@ -40,7 +40,7 @@ from relay.control import (
     Renewed,
     Welcome,
 )
-from relay.errors import MalformedError, OctomeshError, PeerGone, RemoteProtocolError
+from relay.errors import MalformedError, PeerGone, RemoteProtocolError, SettingsError
 from relay.identity import make_request, sign_challenge
 from relay.ids import Address
 
@@ -49,6 +49,10 @@ FIRST_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 5.0
 OUTGOING_MESSAGES = 1024
 """Waiting for the focus at most; a focus that reads so slowly is dialled anew."""
+
+_FAULTS_OF_THE_FOCUS = (MalformedError, RemoteProtocolError, PeerGone, SettingsError)
+"""Of these another connection may be free: a certificate that cannot be stored now, say, is sent
+again. A fault of our own is none of them."""
 
 log = structlog.get_logger()
 
@@ -104,7 +108,7 @@ class FocusLink:
             try:
                 await self._connect()
             except (
-                OctomeshError,
+                *_FAULTS_OF_THE_FOCUS,
                 OSError,
                 HandshakeError,
                 ConnectionClosed,
@@ -199,7 +203,7 @@ class FocusLink:
                         raise RemoteProtocolError(f"the focus denied us: {message.reason}")
                     else:
                         self._on_message(message)
-        except* (OctomeshError, ConnectionClosed, OSError) as group:
+        except* (*_FAULTS_OF_THE_FOCUS, ConnectionClosed, OSError) as group:
             gone = reason_of(group)  # What is raised in here comes out in a group.
         finally:
             self._outgoing = None

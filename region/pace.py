@@ -61,6 +61,5 @@ class Pace:
         if now - self._listened_s >= LISTEN_S:
             self._listened_s = now
             return True
-        if not self.is_lively(now):
-            self.enliven(now)  # it is due because a stream has changed, which the next look hears
+        self.enliven(now)  # it may be due because a stream has changed, which the next look hears
         return False

@@ -131,6 +131,7 @@ class Trunk:
         )
         self._link = Link(hello, peer)
         self._unsent = trio.Event()
+        self._overfull = trio.Event()
         self._hello_scope = trio.CancelScope()
         self._scope = trio.CancelScope()
         self._reason: str | None = None
@@ -235,6 +236,7 @@ class Trunk:
         self._unsent.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._path.run)
+            nursery.start_soon(self._end_when_overfull)
             with trio.move_on_after(HELLO_TIMEOUT_S) as self._hello_scope:
                 await self._receive()
             self.close("no hello in time")
@@ -273,9 +275,14 @@ class Trunk:
 
     def _wake_sender(self) -> None:
         if self._link.unsent_bytes > MAX_UNSENT_BYTES:
-            self.close("the peer does not read")
+            self._overfull.set()
         elif self._link.unsent_bytes:
             self._unsent.set()
+
+    async def _end_when_overfull(self) -> None:
+        """Not where it was told too much: who tells is in the middle of something."""
+        await self._overfull.wait()
+        self.close("the peer does not read")
 
     def _on_link_event(self, event: LinkEvent) -> None:
         match event:

@@ -88,6 +88,23 @@ async def test_a_binding_request_goes_to_whom_its_username_names(
     assert anna == []
 
 
+async def test_while_more_and_more_comes_others_have_their_turn(
+    demux: Demux, rig: Rig, stranger: Callable[[bytes], None]
+) -> None:
+    came: list[StunArrival] = []
+
+    def have_another_come(arrival: StunArrival) -> None:
+        came.append(arrival)
+        if len(came) < 1_000:
+            stranger(bytes(request("anna:browser")))
+            rig.wait_for_datagrams(len(came) + 1)
+
+    demux.claim_ufrag("anna", have_another_come)
+    stranger(bytes(request("anna:browser")))
+    await until(lambda: came)
+    assert len(came) < 10
+
+
 async def test_a_released_ufrag_gets_nothing_any_more(
     demux: Demux, stranger: Callable[[bytes], None]
 ) -> None:

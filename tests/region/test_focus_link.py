@@ -33,7 +33,7 @@ from relay.control import (
     Renewed,
     Welcome,
 )
-from relay.errors import RemoteProtocolError
+from relay.errors import LocalProtocolError, RemoteProtocolError
 from relay.ids import Address, ConferenceId, Generation, ParticipantId
 from tests.region.fake_focus import (
     DEADLINE_S,
@@ -310,6 +310,22 @@ async def test_a_message_that_the_bridge_cannot_take_ends_the_connection_alone(
         await connection.say(MESH_STATE)
         await bridge.until_lost("not now")
         await bridge.welcomed()
+
+
+async def test_a_fault_of_our_own_is_not_taken_for_the_focuss(tmp_path: Path) -> None:
+    def fail(message: FromFocus) -> None:
+        if isinstance(message, Mesh):
+            raise LocalProtocolError("there is no such egress")
+
+    async def serve() -> None:
+        async with linked(tmp_path, on_message=fail) as bridge:
+            connection = await bridge.welcomed()
+            await connection.say(MESH_STATE)
+            await bridge.door.next()  # the bridge does not dial again
+
+    with pytest.raises(BaseExceptionGroup) as failure:
+        await serve()
+    assert failure.value.split(LocalProtocolError)[0] is not None
 
 
 @pytest.mark.parametrize("answer", [b"\x89\x00", b""], ids=["ping", "silence"])

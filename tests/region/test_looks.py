@@ -123,6 +123,15 @@ def test_what_begins_between_two_looks_that_are_too_close_is_looked_at_with_the_
     assert meeting.is_due_after(LOOK_S, rests_s + LISTEN_S / 2)
 
 
+def test_what_begins_then_is_looked_at_though_its_conference_would_have_become_calm(
+    meeting: Meeting,
+) -> None:
+    calm_s = meeting.began_s + LIVELY_S
+    meeting.look(calm_s - LISTEN_S / 2)
+    meeting.send()
+    assert meeting.is_due_after(LOOK_S, calm_s - LISTEN_S / 4)
+
+
 def test_one_that_rests_is_due_at_once_when_somebody_looks_at_something_else(
     meeting: Meeting,
 ) -> None:
