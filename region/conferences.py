@@ -408,6 +408,7 @@ class Conferences:
             elif now - self._unseated_s.setdefault(key, now) > UNSEATED_S:
                 self.dropped["unseated_participants"] += 1
                 self._end(*key)
+                self._replan(forwarder)
 
     def _forwarder(self, conference: ConferenceId) -> Forwarder:
         if conference not in self._forwarders:
@@ -419,6 +420,7 @@ class Conferences:
                 trunks=self._trunks,
                 sides=self._sides,
                 tell_focus=self._tell_focus,
+                dropped=self.dropped,
                 small=self._relief.small,
             )
         return self._forwarders[conference]

@@ -5,6 +5,7 @@ difference: streams and egresses in the pump, announcements and demands on the t
 senders are told. It decides nothing about who receives what.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from region.trunks import Trunks
 from region.viewer import Viewer
 from region.wishes import Wishes
 from relay.control import ConferenceState, DominantSpeaker, FromBridge, LayersWanted, View
+from relay.errors import CapacityError
 from relay.ids import (
     BridgeId,
     ConferenceId,
@@ -57,10 +59,12 @@ class Forwarder:
         trunks: Trunks,
         sides: Mapping[BridgeId, TrunkSide],
         tell_focus: Callable[[FromBridge], None],
+        dropped: Counter[str],
         small: bool,
     ) -> None:
-        """`sides` has the trunks that are up, and is kept so by its owner."""
+        """`sides` has the trunks that are up, and is kept so by its owner; `dropped` counts."""
         self.conference = conference
+        self._dropped = dropped
         self._pump = pump
         self._trunks = trunks
         self._sides = sides
@@ -317,29 +321,41 @@ class Forwarder:
                 self._remove_incoming(source)
         for source, (peer, encodings) in wanted.items():
             if source not in self._flows.incoming:
-                feed = Feed(source, self._add_streams(source, peer, encodings))
-                self._flows.incoming[source] = Incoming(peer=peer, encodings=encodings, feed=feed)
-                self._altered.add(source)
+                self._expect(source, peer, encodings)
         self._flows.arrange()
 
-    def _add_streams(
-        self, source: SourceId, peer: BridgeId, encodings: Iterable[RelayedEncoding]
-    ) -> list[int]:
+    def _expect(
+        self, source: SourceId, peer: BridgeId, encodings: tuple[RelayedEncoding, ...]
+    ) -> None:
+        streams: list[int] = []
+        try:
+            for number, each in enumerate(encodings):
+                streams.append(self._add_stream(source, peer, each, upper=number > 0))
+        except CapacityError:
+            self._dropped["sources_refused"] += 1
+            for stream in streams:
+                self._pump.remove_stream(stream)
+            return
+        feed = Feed(source, streams)
+        self._flows.incoming[source] = Incoming(peer=peer, encodings=encodings, feed=feed)
+        self._altered.add(source)
+
+    def _add_stream(
+        self, source: SourceId, peer: BridgeId, encoding: RelayedEncoding, *, upper: bool
+    ) -> int:
         video = kind_of(source).media is MediaKind.VIDEO
-        return [
-            self._pump.add_stream(
-                self._sides[peer].transport,
-                each.ssrc,
-                video=video,
-                clock_rate=(PayloadType.VP8 if video else PayloadType.OPUS).clock_rate,
-                csrc=source,
-                rtx_ssrc=each.rtx_ssrc,
-                upper=number > 0,
-            )
-            for number, each in enumerate(encodings)
-        ]
+        return self._pump.add_stream(
+            self._sides[peer].transport,
+            encoding.ssrc,
+            video=video,
+            clock_rate=(PayloadType.VP8 if video else PayloadType.OPUS).clock_rate,
+            csrc=source,
+            rtx_ssrc=encoding.rtx_ssrc,
+            upper=upper,
+        )
 
     def _remove_incoming(self, source: SourceId) -> None:
+        self.rtcp.forget(source)
         for stream in self._flows.incoming.pop(source).feed.streams:
             self._pump.remove_stream(stream)
 
@@ -352,7 +368,9 @@ class Forwarder:
             announced = self._plan.announced.get(peer, {})
             legs = self._flows.legs.get(peer)
             if legs is None:
-                legs = self._flows.legs[peer] = Legs(peer, self._sides[peer], self._pump)
+                legs = self._flows.legs[peer] = Legs(
+                    peer, self._sides[peer], self._pump, self._dropped
+                )
             legs.retain(announced)
             self._trunks.announce(
                 peer,
@@ -365,6 +383,7 @@ class Forwarder:
                         hops=offered.hops,
                     )
                     for source, offered in sorted(announced.items())
+                    if source in feeds
                 ),
             )
             if announced:

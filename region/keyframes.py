@@ -45,6 +45,10 @@ class KeyframeRequests:
             self._asked_s[source] = now
         return ready
 
+    def forget(self, source: SourceId) -> None:
+        """What waited was of encodings that it has no more."""
+        self._waiting.pop(source, None)
+
     def retain(self, sources: Collection[SourceId]) -> None:
         """Forget all but these: the others are gone."""
         self._asked_s = {each: at_s for each, at_s in self._asked_s.items() if each in sources}

@@ -5,12 +5,14 @@ not, so its sequence numbers go on where they stopped and both ends agree on the
 (RFC 3711 §3.3.1).
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from region.encodings import carried
 from region.feed import Feed
 from region.kernel import NO_STREAM, Pump
+from relay.errors import CapacityError
 from relay.ids import BridgeId, Layer, MediaKind, SourceId, Ssrc, kind_of
 from relay.trunk_messages import RelayedEncoding
 
@@ -52,8 +54,9 @@ class Leg:
 class Legs:
     """To one peer, of one conference."""
 
-    def __init__(self, peer: BridgeId, side: TrunkSide, pump: Pump) -> None:
+    def __init__(self, peer: BridgeId, side: TrunkSide, pump: Pump, dropped: Counter[str]) -> None:
         self.peer = peer
+        self._dropped = dropped
         self._side = side
         self._pump = pump
         self._names: dict[SourceId, tuple[RelayedEncoding, ...]] = {}
@@ -89,10 +92,8 @@ class Legs:
             limits = {}
             if feed is not None and source in demanded:
                 limits = carried(feed.encodings, demanded[source])
-            if limits and source not in self._legs:
-                self._legs[source] = [
-                    self._add(source, index, name) for index, name in enumerate(self._names[source])
-                ]
+            if limits:
+                self._add_missing(source)
             for leg in self._legs.get(source, ()):
                 limit = limits.get(leg.encoding)
                 wanted = None if feed is None or limit is None else (feed, leg.encoding, limit)
@@ -111,6 +112,15 @@ class Legs:
     @property
     def _all(self) -> Iterator[Leg]:
         return (leg for legs in self._legs.values() for leg in legs)
+
+    def _add_missing(self, source: SourceId) -> None:
+        """A leg for each encoding; for fewer, the lowest, while the pump's tables are full."""
+        legs = self._legs.setdefault(source, [])
+        try:
+            for index, name in enumerate(self._names[source][len(legs) :], len(legs)):
+                legs.append(self._add(source, index, name))
+        except CapacityError:
+            self._dropped["legs_refused"] += 1
 
     def _add(self, source: SourceId, encoding: int, name: RelayedEncoding) -> Leg:
         egress = self._pump.add_egress(

@@ -17,6 +17,7 @@ from region.demux import Demux, StunArrival
 from region.dtls import DtlsServer, DtlsState, DtlsTransport, SrtpKeys
 from region.ice import IceCredentials, IceLite
 from region.kernel import DTLS, Datagram, Pump, StreamStats
+from region.offer import MAX_SECTIONS
 from region.reports import Reception
 from region.rtcp import (
     ReceiverReport,
@@ -34,6 +35,7 @@ from relay.ids import (
     SourceId,
     Ssrc,
     VideoCodec,
+    kind_of,
     source_id,
 )
 from relay.payload import PayloadType
@@ -187,13 +189,19 @@ class Participant:
         local: IceCredentials,
         earlier: sdp.Answer | None,
     ) -> sdp.Answer:
-        """What is to be settled, without any change but that slots have their SSRCs."""
+        """What is to be settled, without any change but that slots have their SSRCs.
+
+        However often it is renewed, there are no more slots than one offer may have sections, and
+        one source of each kind.
+        """
         mids = [section.mid for section in offer.slots if section.mid not in self._slot_ssrcs]
+        if len(self._slot_ssrcs) + len(mids) > MAX_SECTIONS:
+            raise RemoteProtocolError(f"The browser has offered more than {MAX_SECTIONS} sections.")
         taken = {*self._slot_ssrcs.values(), *self._slot_rtx_ssrcs.values()}
         ssrcs = _fresh_ssrcs(offer, taken, 2 * len(mids))
         self._slot_ssrcs |= zip(mids, ssrcs, strict=False)
         self._slot_rtx_ssrcs |= zip(mids, ssrcs[len(mids) :], strict=True)
-        return sdp.answer(
+        settled = sdp.answer(
             offer,
             sources={each.mid: each.kind for each in allocate.sources},
             codec=codec,
@@ -207,25 +215,34 @@ class Participant:
             version=allocate.request,
             earlier=earlier,
         )
+        mids_before = {kind_of(source.id): mid for mid, source in self._sources.items()}
+        if any(mids_before.get(each.kind, each.mid) != each.mid for each in settled.sources):
+            raise RemoteProtocolError("The browser sends in another section than before.")
+        return settled
 
     def _take(self, settled: sdp.Answer) -> None:
         """Have in the pump what was settled."""
         added: dict[str, Source] = {}
+        slots = dict(self._slots)
         try:
             for source in settled.sources:
                 if source.mid not in self._sources:
                     added[source.mid] = self._add_source(source)
+            for slot in settled.slots:
+                if slot.mid not in slots:
+                    index = sum(each.media is slot.media for each in slots.values())
+                    slots[slot.mid] = self._add_slot(slot, index)
         except BaseException:
             for each in added.values():
                 self._remove_streams(each.encodings)
+            for mid in slots.keys() - self._slots.keys():
+                self._pump.remove_egress(slots[mid].egress)
             raise
         self._sources |= added
+        self._slots = slots
         self._settled = settled
         self._pump.set_payload_types(self.transport, dict(settled.payload_types))
         self._pump.set_extensions(self.transport, dict(settled.extensions))
-        for slot in settled.slots:
-            if slot.mid not in self._slots:
-                self._slots[slot.mid] = self._add_slot(slot)
 
     def _answer_checks(self, local: IceCredentials, offer: sdp.Offer) -> None:
         username = f"{local.ufrag}:{offer.ice.ufrag}"
@@ -342,7 +359,7 @@ class Participant:
         except LocalProtocolError:  # the pump has another stream of that name
             raise RemoteProtocolError("The browser uses one SSRC for two streams.") from None
 
-    def _add_slot(self, settled: sdp.OfferedSlot) -> Slot:
+    def _add_slot(self, settled: sdp.OfferedSlot, index: int) -> Slot:
         egress = self._pump.add_egress(
             self.transport,
             settled.ssrc,
@@ -351,7 +368,6 @@ class Participant:
             rtx_ssrc=settled.rtx_ssrc or 0,
             numbered=settled.numbered,
         )
-        index = sum(slot.media is settled.media for slot in self.slots)
         return Slot(
             media=settled.media,
             index=index,

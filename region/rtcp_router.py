@@ -81,6 +81,10 @@ class RtcpRouter:
             self.request_keyframe(leg.source, leg.encoding, now)
         return leg is not None
 
+    def forget(self, source: SourceId) -> None:
+        """It is gone, or comes in other encodings from now on: none of the old can be asked for."""
+        self._keyframes.forget(source)
+
     def retain_only_what_flows(self) -> None:
         """Forget whom nobody can be asked for any more."""
         feeds = self._flows.feeds

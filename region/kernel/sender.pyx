@@ -309,7 +309,8 @@ cdef class Sender(Outbox):
         """Protect in place and send; `packet` has room for the trailer."""
         if not self._seal_rtcp(transport, packet, &length):
             return
-        self._send_to(transport, packet, length)
+        if not self._send_to(transport, packet, length):
+            return
         transport.packets_out += 1
         transport.bytes_out += length
 

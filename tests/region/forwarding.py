@@ -1,5 +1,6 @@
 """A conference's forwarder on a running pump, and a trunk over which something may come."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,12 +72,13 @@ class Relayed:
     trunk: Peer
     trunks: SilentTrunks
     forwarder: Forwarder
+    dropped: Counter[str]
     sent: int = 0
 
     @classmethod
     def of(cls, rig: Rig, kind: SourceKind) -> "Relayed":
         """Known to the forwarder and not planned for yet."""
-        trunk, trunks = rig.peer(), SilentTrunks()
+        trunk, trunks, dropped = rig.peer(), SilentTrunks(), Counter[str]()
         sides: Mapping[BridgeId, TrunkSide] = {
             B: TrunkSide(transport=trunk.transport, ssrcs=LinkSsrcs(Ssrc(2)))
         }
@@ -88,16 +90,25 @@ class Relayed:
             trunks=taken,
             sides=sides,
             tell_focus=lambda message: None,
+            dropped=dropped,
             small=False,
         )
         routes = (Route(origin=B, upstream=B, downstream=()),)
         forwarder.state = state_of((seat(ANNA, B, kind),), routes)
-        encoding = RelayedEncoding(ssrc=SSRC, rtx_ssrc=Ssrc(SSRC + 1))
+        relayed = cls(rig, trunk, trunks, forwarder, dropped)
+        relayed.offer(kind, 1)
+        return relayed
+
+    def offer(self, kind: SourceKind, encodings: int) -> None:
+        """The trunk's peer announces that picture anew, and nothing else."""
+        names = [Ssrc(SSRC + 2 * number) for number in range(encodings)]
         source = RelayedSource(
-            source=source_id(ANNA, kind), encodings=(encoding,), origin=B, hops=1
+            source=source_id(ANNA, kind),
+            encodings=tuple(RelayedEncoding(ssrc=it, rtx_ssrc=Ssrc(it + 1)) for it in names),
+            origin=B,
+            hops=1,
         )
-        forwarder.offered(B, [source])
-        return cls(rig, trunk, trunks, forwarder)
+        self.forwarder.offered(B, [source])
 
     def join(self, onlooker: Onlooker) -> None:
         """The forwarder hears of them; it has not planned for them yet."""

@@ -1,5 +1,6 @@
 """Of whom a bridge asks the keyframes that its receivers wait for: of whoever has any."""
 
+import itertools
 import os
 import time
 from typing import Any
@@ -12,11 +13,12 @@ from region.keyframes import MIN_INTERVAL_S
 from region.news import News
 from region.participant import Slot
 from region.rtcp_router import MADE_GOOD_S
-from relay.ids import MediaKind, SourceKind, Ssrc
+from relay.errors import CapacityError
+from relay.ids import MediaKind, SourceKind, Ssrc, source_id
 from relay.payload import PayloadType
 from tests.region.forwarding import HEARD, SSRC, Onlooker, Relayed
 from tests.region.rig import DEADLINE_S, Rig, running
-from tests.region.seating import CAMERA, SCREEN
+from tests.region.seating import ANNA, CAMERA, SCREEN
 from tests.strategies.rtp import KEYFRAME
 
 SLOT = Ssrc(7)
@@ -61,6 +63,47 @@ def test_of_a_screen_that_does_not_answer_no_keyframe_is_asked_again_for_ever() 
         for elapsed_s in (MIN_INTERVAL_S / 2, 1.5 * MIN_INTERVAL_S):
             relayed.forwarder.look(asks_s + elapsed_s, News(awaiting=frozenset({egress})))
         assert not relayed.forwarder.rtcp.defers
+
+
+def test_what_was_deferred_is_forgotten_with_the_encodings_that_it_was_of() -> None:
+    source = source_id(ANNA, CAMERA)
+    with running() as rig:
+        relayed = Relayed.of(rig, CAMERA)
+        relayed.offer(CAMERA, 3)
+        began_s = time.monotonic()
+        relayed.forwarder.replan(began_s)
+        for _ in range(2):
+            relayed.forwarder.rtcp.request_keyframe(source, 2, began_s)
+        assert relayed.forwarder.rtcp.defers
+        relayed.offer(CAMERA, 1)
+        relayed.trunks.asked.clear()
+        relayed.forwarder.replan(began_s + MIN_INTERVAL_S / 2)
+        relayed.forwarder.rtcp.request_keyframe(source, 0, began_s + 2 * MIN_INTERVAL_S)
+        relayed.forwarder.look(began_s + 4 * MIN_INTERVAL_S, News())
+        assert relayed.trunks.asked == {SSRC}
+
+
+def streams_until_full(rig: Rig) -> list[int]:
+    sender, streams = rig.peer().transport, list[int]()
+    try:
+        for ssrc in itertools.count(1):
+            streams.append(rig.pump.add_stream(sender, ssrc, video=True, clock_rate=90_000, csrc=4))
+    except CapacityError:
+        return streams
+
+
+def test_a_source_for_which_there_is_no_room_is_refused_and_has_its_turn_later() -> None:
+    with running() as rig:
+        relayed = Relayed.of(rig, CAMERA)
+        relayed.offer(CAMERA, 3)
+        filling = streams_until_full(rig)
+        for _ in range(2):
+            rig.pump.remove_stream(filling.pop())
+        relayed.forwarder.replan(time.monotonic())
+        assert relayed.dropped == {"sources_refused": 1}
+        rig.pump.remove_stream(filling.pop())
+        relayed.forwarder.replan(time.monotonic())
+        assert relayed.dropped == {"sources_refused": 1}
 
 
 class Watching:
