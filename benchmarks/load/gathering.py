@@ -10,7 +10,7 @@ import trio
 from trio_websocket import ConnectionClosed, HandshakeError
 
 from benchmarks.load import media
-from benchmarks.load.media import Script
+from benchmarks.load.media import Script, Turns
 from benchmarks.load.profiles import Profile, Watched
 from benchmarks.load.traffic import Traffic
 from benchmarks.peers import Bridge, Member, Picture
@@ -18,7 +18,8 @@ from relay.errors import MalformedError, RemoteProtocolError
 from relay.ids import SourceKind
 
 VOICES = 16
-"""Different ones, each of a minute; people begin anywhere in theirs."""
+"""Louder and softer ones."""
+_GOLDEN = (5**0.5 - 1) / 2
 LOOK_S = 0.02
 """How often it is seen whose first packet has come; the time itself is the packet's own."""
 
@@ -52,9 +53,15 @@ def _cameras() -> tuple[Script, ...]:
 
 @cache
 def _voices(talking: float) -> tuple[Script, ...]:
-    """Of people who speak so much."""
+    """Of people who speak so much, all in the same turns, which each begins somewhere else."""
     chance = Random(1)
-    return tuple(media.microphone(chance, talking=talking) for _ in range(VOICES))
+    turns = Turns.draw(chance, talking)
+    return tuple(media.voice(chance, turns) for _ in range(VOICES))
+
+
+def _phase_us(place: int, cycle_us: int) -> int:
+    """As far from everybody else's as can be, however many there are: so people take turns."""
+    return int(place * _GOLDEN % 1 * cycle_us)
 
 
 class Gathering:
@@ -140,8 +147,9 @@ class Gathering:
 
     def _send(self, person: Person, member: Member) -> None:
         for microphone in member.senders.get(SourceKind.MICROPHONE, ()):
-            voices = _voices(self.profile.talking(person.place))
-            self._traffic.play(microphone, self._chance.choice(voices), self._chance)
+            voice = self._chance.choice(_voices(self.profile.talking(person.place)))
+            phase_us = _phase_us(person.place, voice.cycle_us)
+            self._traffic.play_from(microphone, voice, phase_us)
         phase_us = self._chance.randrange(self._cameras[0].cycle_us)
         encodings = member.senders.get(SourceKind.CAMERA, ())
         for layer, sender in enumerate(encodings):

@@ -25,7 +25,11 @@ COMFORT_NOISE_US = 400_000
 
 SCREEN_FRAMES_PER_S = 5
 
-_CAMERA_CYCLE_S, _MICROPHONE_CYCLE_S, _SCREEN_CYCLE_S = 20, 60, 60
+_CAMERA_CYCLE_S, _SCREEN_CYCLE_S = 20, 60
+_SPURT_S = (1.0, 7.0)
+"""How long somebody speaks at a time."""
+_LEAST_CYCLE_S, _LEAST_SPURTS = 60, 2
+"""Of speech: who speaks seldom has a longer cycle."""
 _TEMPORAL = (0, 2, 1, 2)
 _SHARE = (1.6, 0.8, 0.8)
 """Of the mean size, by temporal layer: 40 % in a quarter of the frames, and so on."""
@@ -74,6 +78,41 @@ class Script:
         return packets * 1e6 / self.cycle_us
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """When somebody speaks, again and again."""
+
+    spurts: tuple[tuple[int, int], ...]
+    """Begin and end of each in µs, of whole frames of Opus."""
+    cycle_us: int
+
+    @classmethod
+    def draw(cls, chance: Random, talking: float = 0.2) -> "Turns":
+        """So great a share of the time, exactly but for a frame a spurt; 0 for never."""
+        mean_s = sum(_SPURT_S) / 2
+        cycle_s = max(_LEAST_CYCLE_S, _LEAST_SPURTS * mean_s / talking if talking else 0.0)
+        count = round(cycle_s * talking / mean_s)
+        spurts = _parts(chance, count, cycle_s * talking)
+        silences = _parts(chance, count, cycle_s * (1 - talking))
+        ends: list[tuple[int, int]] = []
+        at_s = 0.0
+        for silence_s, spurt_s in zip(silences, spurts, strict=True):
+            ends.append((_frame_us(at_s + silence_s), _frame_us(at_s + silence_s + spurt_s)))
+            at_s += silence_s + spurt_s
+        return cls(tuple(ends), max(_frame_us(cycle_s), ends[-1][1] if ends else 0))
+
+
+def _parts(chance: Random, count: int, whole: float) -> list[float]:
+    """Of different sizes, which are this much together."""
+    sizes = [chance.uniform(*_SPURT_S) for _ in range(count)]
+    return [size * whole / sum(sizes) for size in sizes]
+
+
+def _frame_us(at_s: float) -> int:
+    """Where the next frame of Opus begins."""
+    return math.ceil(round(at_s * 1e6) / OPUS_FRAME_US) * OPUS_FRAME_US
+
+
 def camera(layer: int, chance: Random) -> Script:
     """One of a camera's three VP8 encodings, the lowest 0; their frames are at the same times."""
     mean = LAYER_BPS[layer] / 8 / FRAMES_PER_S
@@ -96,32 +135,26 @@ def camera(layer: int, chance: Random) -> Script:
 
 def microphone(chance: Random, *, talking: float = 0.2) -> Script:
     """Somebody who speaks so great a share of the time, in spurts, and is silent otherwise."""
-    return Script(frames=tuple(_spoken(chance, talking)), cycle_us=_MICROPHONE_CYCLE_S * 1_000_000)
+    return voice(chance, Turns.draw(chance, talking))
 
 
-def _spoken(chance: Random, talking: float) -> Iterator[Frame]:
+def voice(chance: Random, turns: Turns) -> Script:
+    """Somebody who speaks in these turns, and is silent otherwise."""
+    return Script(frames=tuple(_spoken(chance, turns)), cycle_us=turns.cycle_us)
+
+
+def _spoken(chance: Random, turns: Turns) -> Iterator[Frame]:
     mean_bytes = OPUS_BPS / 8 * OPUS_FRAME_US / 1e6
     loud_dbov = chance.randrange(20, 40)
-    end_us = _MICROPHONE_CYCLE_S * 1_000_000
-    at_us = 0
-    speaks = chance.random() < talking
-    while at_us < end_us:
-        spurt_s = chance.uniform(1.0, 7.0)
-        if speaks:
-            until_us = at_us + int(spurt_s * 1e6)
-        else:
-            until_us = at_us + int(spurt_s * 1e6 * (1 - talking) / max(talking, 0.01))
-        while at_us < min(until_us, end_us):
-            if speaks:
-                level = min(_SILENT, max(0, round(chance.gauss(loud_dbov, 4))))
-                size = round(mean_bytes * _varied(chance))
-                yield Frame(offset_us=at_us, size_bytes=size, level=_VOICE | level)
-                at_us += OPUS_FRAME_US
-            else:
-                yield Frame(offset_us=at_us, size_bytes=1, level=_SILENT)
-                at_us = min(at_us + COMFORT_NOISE_US, until_us)
-        at_us = at_us // OPUS_FRAME_US * OPUS_FRAME_US
-        speaks = not speaks
+    silent_from_us = 0
+    for begin_us, end_us in (*turns.spurts, (turns.cycle_us, turns.cycle_us)):
+        for at_us in range(silent_from_us, begin_us, COMFORT_NOISE_US):
+            yield Frame(offset_us=at_us, size_bytes=1, level=_SILENT)
+        for at_us in range(begin_us, end_us, OPUS_FRAME_US):
+            level = min(_SILENT, max(0, round(chance.gauss(loud_dbov, 4))))
+            size = round(mean_bytes * _varied(chance))
+            yield Frame(offset_us=at_us, size_bytes=size, level=_VOICE | level)
+        silent_from_us = end_us
 
 
 def screen(chance: Random) -> Script:

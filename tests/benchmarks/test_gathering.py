@@ -1,13 +1,17 @@
 """People come one after the other; one's failure is nobody else's."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from statistics import mean
 
+import pytest
 import trio
 import trio.testing
 
 from benchmarks.load.description import Wish
 from benchmarks.load.gathering import Gathering
-from benchmarks.load.profiles import Meeting
+from benchmarks.load.media import Script
+from benchmarks.load.profiles import TALKERS, Meeting
 from benchmarks.load.traffic import Traffic
 from benchmarks.peers import Member, Picture
 from relay.errors import RemoteProtocolError
@@ -33,6 +37,29 @@ class Guest:
         self.watching = [(each.member, each.layer) for each in pictures]
 
 
+class Heard(Traffic):
+    """Writes down what is played and from where on, instead of sending it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.played: list[tuple[Script, int]] = []
+
+    def play_from(self, sender: int, script: Script, phase_us: int) -> None:
+        self.played.append((script, phase_us))
+
+    def talkers(self, at_us: int) -> int:
+        """How many speak at that time."""
+        return sum(
+            speaks_at(script, (at_us + phase_us) % script.cycle_us)
+            for script, phase_us in self.played
+        )
+
+
+def speaks_at(script: Script, at_us: int) -> bool:
+    frame = script.frames[bisect_right(script.frames, at_us, key=lambda it: it.offset_us) - 1]
+    return bool(frame.level & 0x80)
+
+
 class Door:
     """A bridge without media, with so much room."""
 
@@ -45,6 +72,8 @@ class Door:
         self.last = 0
         """With whom the first two stop answering."""
         self._room = room
+        self.microphones = False
+        """Whether they have one."""
 
     async def join(
         self,
@@ -60,6 +89,8 @@ class Door:
         if len(self.guests) == self._room:
             raise RemoteProtocolError(FULL)
         guest = Guest(100 + len(self.guests))
+        if self.microphones:
+            guest.senders[SourceKind.MICROPHONE] = (guest.id,)
         self.guests.append(guest)
         task_status.started(guest)
         if len(self.guests) == self.last:
@@ -69,9 +100,15 @@ class Door:
         raise RemoteProtocolError(GONE)
 
 
-async def gathered(nursery: trio.Nursery, door: Door, people: int, joins_per_s: float) -> Gathering:
+async def gathered(
+    nursery: trio.Nursery,
+    door: Door,
+    people: int,
+    joins_per_s: float,
+    traffic: Traffic | None = None,
+) -> Gathering:
     profile = Meeting(people=people)
-    made = Gathering(door, Traffic(), profile, room="garden", joins_per_s=joins_per_s)
+    made = Gathering(door, traffic or Traffic(), profile, room="garden", joins_per_s=joins_per_s)
     await nursery.start(made.run)
     return made
 
@@ -100,6 +137,20 @@ async def test_once_all_are_there_everybody_watches_the_others(
         [(102, 2), (101, 0), (100, 0)],
     ]
     assert [len(person.watching) for person in gathering.people] == [3] * 4
+
+
+@pytest.mark.parametrize("people", [8, 60, 300])
+async def test_however_many_there_are_one_or_two_speak_at_once(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, people: int
+) -> None:
+    door, traffic = Door(room=people), Heard()
+    door.microphones = True
+    await gathered(nursery, door, people, 50, traffic)
+    await trio.testing.wait_all_tasks_blocked()
+    cycle_us = traffic.played[0][0].cycle_us
+    talkers = [traffic.talkers(number * cycle_us // 500) for number in range(500)]
+    assert mean(talkers) == pytest.approx(TALKERS, rel=0.05)
+    assert max(talkers) <= 3
 
 
 async def test_who_is_not_let_in_says_why_and_the_others_stay(

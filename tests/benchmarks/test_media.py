@@ -68,16 +68,16 @@ def test_who_speaks_sends_fifty_packets_a_second_and_who_is_silent_hardly_any(se
             assert step_us <= media.COMFORT_NOISE_US
 
 
-def test_people_speak_as_much_as_they_are_told_to() -> None:
-    chance = Random(1)
-    for talking in (0.1, 0.5):
-        spoken = [
-            sum(1 for frame in script.frames if frame.level & 0x80)
-            * media.OPUS_FRAME_US
-            / script.cycle_us
-            for script in (media.microphone(chance, talking=talking) for _ in range(100))
-        ]
-        assert sum(spoken) / len(spoken) == pytest.approx(talking, abs=0.1)
+def spoken_us(script: Script) -> int:
+    return sum(media.OPUS_FRAME_US for frame in script.frames if frame.level & 0x80)
+
+
+@pytest.mark.parametrize("talking", [0.0, 0.0026, 0.0074, 0.05, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_people_speak_as_much_as_they_are_told_to(talking: float, seed: int) -> None:
+    script = media.microphone(Random(seed), talking=talking)
+    assert spoken_us(script) / script.cycle_us == pytest.approx(talking, rel=0.02)
+    assert script.cycle_us >= 60_000_000
 
 
 def test_plain_packets_are_of_one_size_and_evenly_spaced() -> None:
