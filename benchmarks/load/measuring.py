@@ -7,7 +7,7 @@ import trio
 
 from benchmarks.load.counts import SenderStats, StreamStats
 from benchmarks.load.gathering import Gathering, Person
-from benchmarks.load.streams import LAYERS, Layers, Rates, layers_got
+from benchmarks.load.streams import LAYERS, Got, Layers, Rates, layers_got
 from benchmarks.load.traffic import Traffic
 from benchmarks.load.watch import Figures, Snapshot
 from benchmarks.rates import Stream
@@ -35,6 +35,12 @@ class _Look:
     """By client and SSRC."""
     sent: dict[int, tuple[Stream, SenderStats]] = field(default_factory=dict)
     """By sender."""
+
+    def sent_since(self, earlier: "_Look", sender: int) -> int | None:
+        """How many packets; None where the sender was not there or is gone."""
+        if sender not in self.sent or sender not in earlier.sent:
+            return None
+        return self.sent[sender][1].packets - earlier.sent[sender][1].packets
 
 
 async def measure(
@@ -101,10 +107,15 @@ def _ask_for_layers(gathering: Gathering, earlier: _Look, look: _Look, layers: L
     for person in gathering.people:
         if person.member is None:
             continue
-        got: dict[int, int] = {}
+        got: dict[int, Got] = {}
         for client in person.member.clients:
             before = earlier.received.get(client, {})
             got |= layers_got(before.values(), look.received.get(client, {}).values())
         for watched in person.watching:
-            of_it = (got[each] for each in cameras.get(watched.place, ()) if each in got)
-            layers.see(watched.layer, next(of_it, None))
+            senders = cameras.get(watched.place, ())
+            of_it = (each for each in senders if each in got)
+            sender = next(of_it, None)
+            if sender is None:
+                layers.see(watched.layer, None)
+            else:
+                layers.see(watched.layer, got[sender], look.sent_since(earlier, sender))

@@ -81,6 +81,7 @@ class Outcome:
                     key=lambda it: (it[0], -1 if it[1] is None else it[1]),
                 )
             ],
+            "pictures_whole": round(self.measured.layers.whole, 6),
             "received": _rates(self.measured.rates.of_received),
             "sent": _rates(self.measured.rates.of_sent),
             "each_second": [_figures(each) for each in self.measured.each_second],
@@ -101,6 +102,10 @@ class Outcome:
             return f"{whole.loss:.2%} of the packets were lost: measure with fewer people"
         if not whole.counted.packets:
             return "no media came"
+        if self.failures:
+            return f"{self.failures.total()} people failed: {next(iter(self.failures))}"
+        if faults := self.measured.layers.faults:
+            return f"{', '.join(faults)}: measure with fewer people"
         return Capacity(
             measured_at=datetime.now(UTC),
             profile=self.profile,
@@ -135,6 +140,8 @@ class Outcome:
                 made.add_row(f"delay of {name}, p50, p95, p99", _delays(delays))
         for asked in sorted({asked for asked, _ in self.measured.layers.counted}):
             made.add_row(f"asked for {LAYER_NAMES[asked]}, got", self._got(asked))
+        if self.measured.layers.sent:
+            made.add_row("of these pictures' packets came", f"{self.measured.layers.whole:.2%}")
         made.add_row("connected, p50, p95", _joins(self.connected))
         made.add_row("first packet, p50, p95", _joins(self.first_packets))
         for bridge, cpu in self.bridge_cpu.items():
