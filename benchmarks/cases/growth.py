@@ -110,6 +110,8 @@ async def run(setting: Setting, say: Say) -> Outcome:
 def _line(title: str, smaller: Point, largest: Point, target: Target | None) -> Line:
     rests = [statistics.median(rest.cores for rest in each.rests) for each in (smaller, largest)]
     lost = max(*smaller.lost, *largest.lost)
+    pairs = zip(largest.turns, smaller.turns, strict=True)
+    with_people = statistics.median(many.us_per_packet / few.us_per_packet for many, few in pairs)
     return versus(
         "growth of a packet's cost",
         f"{title} {smaller.size:,} → {largest.size:,}",
@@ -124,7 +126,8 @@ def _line(title: str, smaller: Point, largest: Point, target: Target | None) -> 
             for each in (smaller, largest)
             if not each.stands_out
         )
-        + f"people at rest {rests[0]:.1%} → {rests[1]:.1%} of the core"
+        + f"people at rest {rests[0]:.1%} → {rests[1]:.1%} of the core, taken off; "
+        + f"with them {with_people:.2f} ×"
         + (f"; {lost:.2%} lost" if lost >= LOSSLESS else ""),
     )
 
