@@ -91,8 +91,20 @@ def _run(case: Case, setting: Setting, say: Say) -> Outcome | str:
 
 @click.command(help=__doc__)
 @click.argument("names", metavar="[CASE]...", nargs=-1, type=click.Choice(list(CASES)))
-@click.option("--rounds", default=5, show_default=True, help="turns of each, which alternate")
-@click.option("--seconds", default=4.0, show_default=True, help="of each turn")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="turns of each, which alternate",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="of each turn",
+)
 @click.option("--quick", is_flag=True, help="one round of a second: to see that it works")
 @click.option("--without", multiple=True, type=click.Choice(PEERS), help="let this peer go")
 @click.option(
@@ -120,6 +132,7 @@ def main(
     chosen = [CASES[name] for name in dict.fromkeys(names)] or list(CASES.values())
     out.mkdir(parents=True, exist_ok=True)
     results = _earlier(out / RESULTS_FILE)
+    kept: list[str] = []
     failures: dict[str, str] = {}
     with _progress(len(chosen)) as (say, progress):
         for case in chosen:
@@ -130,13 +143,14 @@ def main(
                 failures[case.key] = outcome
             else:
                 _keep(results, case, setting, outcome, time.monotonic() - begin_s)
+                kept.append(case.key)
                 (out / RESULTS_FILE).write_text(json.dumps(results, indent=1) + "\n")
                 if outcome.capacity is not None:
                     outcome.capacity.write(out / CAPACITY_FILE)
             for task in progress.task_ids:
                 progress.advance(task)
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-    console.print(table(results, [case.key for case in chosen]))
+    console.print(table(results, kept))
     for key, why in failures.items():
         click.echo(f"{key}: FAILED: {why}", err=True)
     click.echo(f"{out / RESULTS_FILE} has every turn; RESULTS.md: python -m benchmarks.report")

@@ -21,7 +21,7 @@ from benchmarks import bench, report
 from benchmarks.cases import CASES
 from benchmarks.cases.audience import PAYLOAD_BYTES, dosed, seated
 from benchmarks.cases.cost import BURSTS, compare
-from benchmarks.cases.result import Line, Outcome, Setting, Target, versus
+from benchmarks.cases.result import Case, Line, Outcome, Say, Setting, Target, versus
 from benchmarks.cases.stage import loaded, started
 from benchmarks.load.media import plain
 from benchmarks.load.traffic import Manners
@@ -188,6 +188,36 @@ def test_a_run_leaves_each_case_with_the_machine_it_was_measured_on(
     results = json.loads((tmp_path / bench.RESULTS_FILE).read_text())
     assert list(results["cases"]) == ["meeting", "memory"]
     assert all(case["machine"]["processor"] for case in results["cases"].values())
+
+
+def test_a_case_that_fails_shows_no_figures_of_an_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = False
+
+    async def run(setting: Setting, say: Say) -> Outcome:
+        if fails:
+            raise click.ClickException("the bridge did not start")
+        return Outcome(lines=[Line(measure="how tall", work="w", ours=4)], raw=[])
+
+    monkeypatch.setitem(bench.CASES, "memory", Case(key="memory", title="t", run=run))
+    alone = ["--without", "janus", "--without", "mediasoup"]
+    arguments = ["memory", *alone, "--out", str(tmp_path)]
+    assert "how tall" in CliRunner().invoke(bench.main, arguments).output
+    fails = True
+    made = CliRunner().invoke(bench.main, arguments)
+    assert made.exit_code == 1
+    assert "memory: FAILED: the bridge did not start" in made.output
+    assert "how tall" not in made.output
+
+
+@pytest.mark.parametrize(
+    "options", [("--rounds", "0"), ("--seconds", "0"), ("--seconds", "-1"), ("--rounds", "x")]
+)
+def test_no_turns_and_no_time_are_usage_errors(options: tuple[str, str]) -> None:
+    made = CliRunner().invoke(bench.main, ["memory", *options])
+    assert made.exit_code == click.UsageError.exit_code
+    assert options[0] in made.output
 
 
 @pytest.mark.parametrize("missing", ["janus", "gcc"])
