@@ -96,7 +96,7 @@ def _run(case: Case, setting: Setting, say: Say) -> Outcome | str:
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="turns of each, which alternate",
+    help="turns of each, which alternate; some cases take one turn only",
 )
 @click.option(
     "--seconds",
@@ -171,7 +171,7 @@ def _keep(
         "title": case.title,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "rounds": setting.rounds,
+        **({"rounds": setting.rounds} if case.repeats else {}),
         "seconds": setting.seconds,
         "took_s": round(took_s, 1),
         "lines": [line.as_json() for line in outcome.lines],

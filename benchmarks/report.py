@@ -1,8 +1,9 @@
-"""Writes the tables and plots of RESULTS.md from results.json: no figure in it is typed by hand.
+"""Writes the tables and plots of RESULTS.md from results.json: none of their figures is typed.
 
     make bench-report, or python -m benchmarks.report --help
 
-Between `<!-- figures: CASE -->` and `<!-- end -->` everything is replaced; the rest stays.
+Between `<!-- figures: CASE -->` and `<!-- end -->` everything is replaced; the rest stays, and
+the figures in it are typed by hand: those of the soak, and of what was tried.
 """
 
 import json
@@ -34,9 +35,10 @@ def _section(key: str, case: dict[str, Any]) -> str:
     machine = case["machine"]
     others = [machine.get(name) for name in ("janus", "mediasoup")]
     picture = f"\n![{case['title']}](plots/{key}.png)\n" if key in PLOTS else ""
+    rounds = f" --rounds {case['rounds']}" if "rounds" in case else ""
     return (
-        f"`python -m benchmarks.bench {key} --rounds {case['rounds']} --seconds "
-        f"{case['seconds']:g}`, {case['measured_at'][:10]}, {case['took_s']:.0f} s, commit "
+        f"`python -m benchmarks.bench {key}{rounds} --seconds {case['seconds']:g}`"
+        f"{'' if rounds else ', once'}, {case['measured_at'][:10]}, {case['took_s']:.0f} s, commit "
         f"{machine['commit']}: {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}, "
         f"{machine['distribution']}, Python {machine['python']}, {machine['openssl']}"

@@ -249,4 +249,9 @@ def _lines(shape: Shape, found: Found) -> list[Line]:
     ]
 
 
-CASE = Case(key="control", title="what all else costs that a bridge does for 100 people", run=run)
+CASE = Case(
+    key="control",
+    title="what all else costs that a bridge does for 100 people",
+    run=run,
+    repeats=False,
+)

@@ -20,7 +20,7 @@ class Setting:
     """How thoroughly a case goes about it."""
 
     rounds: int = 5
-    """Turns of each; they alternate where things are compared."""
+    """Turns of each, in a case that repeats; they alternate where things are compared."""
     seconds: float = 5.0
     """Of each turn."""
     janus: bool = True
@@ -120,6 +120,8 @@ class Case:
     key: str
     title: str
     run: Callable[[Setting, Say], Awaitable[Outcome]] = field(repr=False)
+    repeats: bool = True
+    """Whether it takes `Setting.rounds` turns; otherwise one, however many are asked for."""
 
 
 def versus(

@@ -136,38 +136,54 @@ def test_numbers_have_as_many_digits_as_they_are_worth() -> None:
     ]
 
 
-def test_results_md_gets_its_figures_from_the_results_and_keeps_the_rest() -> None:
-    line = Line(measure="m", work="a|b", ours=4, target=Target(bound=5)).as_json()
-    machine = {
-        "commit": "c",
-        "processor": "p",
-        "cores": 2,
-        "memory_bytes": 2**30,
-        "system": "s",
-        "distribution": "d",
-        "python": "3",
-        "openssl": "o",
-        "janus": "",
-        "mediasoup": "mediasoup 3",
-        "load_average": [0.5],
-    }
+LINE = Line(measure="m", work="a|b", ours=4, target=Target(bound=5)).as_json()
+MACHINE = {
+    "commit": "c",
+    "processor": "p",
+    "cores": 2,
+    "memory_bytes": 2**30,
+    "system": "s",
+    "distribution": "d",
+    "python": "3",
+    "openssl": "o",
+    "janus": "",
+    "mediasoup": "mediasoup 3",
+    "load_average": [0.5],
+}
+
+
+def results_of_cost(**more: int) -> dict[str, Any]:
+    """As `benchmarks.bench` keeps them."""
     case = {
         "title": "t",
         "measured_at": "2025-01-01T00:00:00",
-        "rounds": 5,
         "seconds": 4.0,
         "took_s": 1.0,
+        "machine": MACHINE,
+        "lines": [LINE],
     }
-    results = {"cases": {"cost": {**case, "machine": machine, "lines": [line]}}}
+    return {"cases": {"cost": {**case, **more}}}
+
+
+def test_results_md_gets_its_figures_from_the_results_and_keeps_the_rest() -> None:
+    results = results_of_cost(rounds=5)
     others = "<!-- end -->\nafter\n<!-- figures: joins -->\nkept\n<!-- end -->\n"
     text = f"before\n<!-- figures: cost -->\nold\n{others}"
     made = report.rendered(text, results)
     assert made.startswith("before\n<!-- figures: cost -->\n")
     assert "old" not in made
     assert "o, mediasoup 3; load average" in made
-    assert markdown([line]) in made
+    assert markdown([LINE]) in made
     assert made.endswith(others)
     assert report.rendered(made, results) == made
+
+
+def test_results_md_tells_of_rounds_only_where_there_were_some() -> None:
+    text = "<!-- figures: cost -->\n<!-- end -->\n"
+    made = report.rendered(text, results_of_cost(rounds=5))
+    assert "benchmarks.bench cost --rounds 5 --seconds 4`, 2025-01-01" in made
+    made = report.rendered(text, results_of_cost())
+    assert "benchmarks.bench cost --seconds 4`, once, 2025-01-01" in made
 
 
 # The runner
@@ -187,6 +203,8 @@ def test_a_run_leaves_each_case_with_the_machine_it_was_measured_on(
     assert "at rest" in made.output
     results = json.loads((tmp_path / bench.RESULTS_FILE).read_text())
     assert list(results["cases"]) == ["meeting", "memory"]
+    assert results["cases"]["memory"]["rounds"] == 1
+    assert "rounds" not in results["cases"]["meeting"]
     assert all(case["machine"]["processor"] for case in results["cases"].values())
 
 
