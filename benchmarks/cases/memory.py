@@ -4,12 +4,13 @@ Of a participant it is what a meeting adds to the bridge at rest, shared among t
 the first one brings with them is in it.
 """
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import trio
 
-from benchmarks.cases.result import Case, Line, Outcome, Say, Setting, Target
+from benchmarks.cases.result import Case, Line, Outcome, Say, Setting, Target, versus
 from benchmarks.cases.stage import loaded, started
 from benchmarks.cpu import resident_bytes
 from benchmarks.load.gathering import Gathering
@@ -34,29 +35,29 @@ async def run(setting: Setting, say: Say) -> Outcome:
         peers.append(Janus(event_loops=1))
     if setting.mediasoup:
         peers.append(Mediasoup())
-    found = {peer.name: await _memory(peer, setting, say) for peer in peers}
-    return Outcome(lines=list(_lines(found)), raw=found)
+    found: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in peers}
+    for _ in range(setting.rounds):
+        for peer in peers:
+            found[peer.name].append(await _memory(peer, setting, say))
+    return Outcome(lines=list(lines(found)), raw=found)
 
 
-def _lines(found: Mapping[str, dict[str, Any]]) -> Iterator[Line]:
-    """Ours beside each of the others; what it must reach is in the first."""
+def lines(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Line]:
+    """Ours beside each of the others, by turns; what it must reach is in the first."""
     (_, ours), *others = found.items()
-    everybody = f"{ours['people']} people, 3 layers each"
+    everybody = f"{min(turn['people'] for turn in ours)} people, 3 layers each"
     for measure, work, key, target in (
         ("memory at rest", "nobody there", "rest_mb", REST_TARGET),
         ("memory per participant", everybody, "each_mb", EACH_TARGET),
     ):
-        for number, (name, theirs) in enumerate(others or [("", None)]):
-            yield Line(
-                measure=measure,
-                work=work,
-                ours=ours[key],
-                unit="MB",
-                against=name,
-                theirs=theirs[key] if theirs else None,
-                ratio=ours[key] / theirs[key] if theirs and theirs[key] else None,
-                target=None if number else target,
-            )
+        values = [turn[key] for turn in ours]
+        if not others:
+            median = statistics.median(values)
+            yield Line(measure=measure, work=work, ours=median, unit="MB", target=target)
+        for number, (name, theirs) in enumerate(others):
+            beside = [turn[key] for turn in theirs]
+            bound = None if number else target
+            yield versus(measure, work, "MB", values, name, beside, bound)
 
 
 async def _memory(peer: Peer, setting: Setting, say: Say) -> dict[str, Any]:

@@ -4,6 +4,7 @@ No time is asserted. What was sent has come whole, figures are figures, and noth
 for.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -78,6 +79,18 @@ async def test_a_case_gives_figures_and_loses_nothing(key: str, cores: None) -> 
     assert all(math.isfinite(line.ours) and line.ours >= 0 for line in outcome.lines)
     assert all(math.isfinite(each) for each in numbers(found))
     assert not any(losses(found))
+
+
+async def test_memory_is_measured_as_often_as_there_are_rounds(cores: None) -> None:
+    twice = dataclasses.replace(SHORTEST, rounds=2)
+    outcome: Outcome = await CASES["memory"].run(twice, quietly)
+    assert {name: len(turns) for name, turns in outcome.raw.items()} == {"octomesh": 2}
+
+
+async def test_people_join_as_often_as_there_are_rounds(cores: None) -> None:
+    twice = dataclasses.replace(SHORTEST, rounds=2)
+    outcome: Outcome = await CASES["joins"].run(twice, quietly)
+    assert [len(turn["connected_s"]) for turn in outcome.raw] == [4, 4]
 
 
 async def test_peers_get_the_same_packets_and_each_passes_all_of_them_on(cores: None) -> None:
