@@ -3,26 +3,25 @@
 In each of four rooms eight people show a camera in three encodings, three of them speak without a
 pause, and a few regulars watch all eight as large as they come; a crowd listens. What the regulars
 take of the core says how many more it would take to need two cores: so many of the crowd look at
-all the pictures too, and stop after ten seconds. Counted are voices lost, consent checks (RFC 7675)
-answered and how long that took, what was shed and under which name, and how long after the end
-the regulars' pictures arrive at 95 % of the rate they had before. Pictures come in small packets,
-so that it takes no thousands of people.
+all the pictures too, and stop after ten seconds; where there are not enough of them, no figure is
+worth anything. Counted are gaps in voices and all that was spoken against all that was heard,
+consent checks (RFC 7675) answered and how long that took, what was shed and under which name, and
+how long after the end the regulars' pictures arrive at 95 % of the rate they had before. Pictures
+come in small packets, so that it takes no thousands of people.
 """
 
 import dataclasses
-import itertools
 import math
-import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import trio
 
-from benchmarks.cases.result import Case, Line, Outcome, Say, Setting, Target
+from benchmarks.cases.excess import AFTER_S, CHECK_TIMEOUT_S, Found, Look, Voices, lines
+from benchmarks.cases.result import Case, Outcome, Say, Setting
 from benchmarks.cases.stage import (
+    DRAIN_S,
     SETTLE_S,
     Drops,
     calmed,
@@ -49,25 +48,10 @@ PRESENTER = Wish(camera=3)
 TIMES = 2.0
 MANY_TIMES = 2
 """Of the crowd, so many as there are regulars, tell what somebody costs."""
-OVERLOAD_S, BEFORE_S, AFTER_S = 10.0, 4.0, 10.0
+OVERLOAD_S, BEFORE_S = 10.0, 4.0
 LOOK_S = 0.25
-CHECK_EACH_S, CHECK_LOOK_S, CHECK_TIMEOUT_S = 0.2, 0.002, 1.0
-RECOVERED, RECOVERY_TARGET_S = 0.95, 3.0
-LOOKS_TO_RECOVER = 2
-"""So many in a row: one alone may be a burst."""
+CHECK_EACH_S, CHECK_LOOK_S = 0.2, 0.002
 DECRYPT_ONE_IN = 16
-SHED = ("dropped_layer", "dropped_overload", "dropped_awaiting_keyframe", "dropped_before_switch")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """At what all receivers have got so far."""
-
-    at_s: float
-    audio: int
-    audio_lost: int
-    video: int
-    video_lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +61,20 @@ class _Room:
     senders: Sequence[Member]
     regulars: Sequence[Member]
     crowd: Sequence[Member]
+
+    @property
+    def listeners(self) -> list[Member]:
+        """Who hear all that is spoken."""
+        return [*self.regulars, *self.crowd]
+
+    @property
+    def microphones(self) -> list[int]:
+        """Their handles in the engine."""
+        return [
+            handle
+            for member in self.senders
+            for handle in member.senders.get(SourceKind.MICROPHONE, ())
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +88,32 @@ class _Play:
     def regulars(self) -> list[Member]:
         return [member for room in self.rooms for member in room.regulars]
 
-    def look(self) -> _Look:
+    @property
+    def listeners(self) -> list[Member]:
+        return [member for room in self.rooms for member in room.listeners]
+
+    async def voices(self) -> Voices:
+        """All of them, in a moment of silence, in which none is on its way."""
+        engine = self.traffic.engine
+        microphones = [handle for room in self.rooms for handle in room.microphones]
+        for handle in microphones:
+            engine.set_active(handle, False)
+        await trio.sleep(DRAIN_S)
+        spoken = sum(
+            engine.sender_stats(handle).packets * len(room.listeners)
+            for room in self.rooms
+            for handle in room.microphones
+        )
+        heard, _ = self._count(self.listeners, PAYLOAD_AUDIO)
+        for handle in microphones:
+            engine.set_active(handle, True)
+        return Voices(spoken, heard)
+
+    def look(self) -> Look:
         """All voices, and the regulars' pictures."""
-        everybody = [*self.regulars, *(member for room in self.rooms for member in room.crowd)]
-        audio, audio_lost = self._count(everybody, PAYLOAD_AUDIO)
+        audio, audio_lost = self._count(self.listeners, PAYLOAD_AUDIO)
         video, video_lost = self._count(self.regulars, PAYLOAD_VIDEO)
-        return _Look(
+        return Look(
             at_s=trio.current_time(),
             audio=audio,
             audio_lost=audio_lost,
@@ -155,7 +173,7 @@ class _Play:
             round_trips_s.append(trio.current_time() - asked_s)
             await trio.sleep_until(asked_s + CHECK_EACH_S)
 
-    async def watch(self, looks: list[_Look], seconds: float) -> None:
+    async def watch(self, looks: list[Look], seconds: float) -> None:
         """Look again and again."""
         begin = trio.current_time()
         for number in range(1, round(seconds / LOOK_S) + 1):
@@ -177,6 +195,8 @@ async def run(setting: Setting, say: Say) -> Outcome:
             crowd, times = await play.crowd_for(TIMES, bridge, setting)
             say(f"{len(play.regulars)} people and {crowd} more want {times:.1f} cores")
             await trio.sleep(4 * SETTLE_S)
+            voices = await play.voices()
+            await trio.sleep(SETTLE_S)
             looks = [play.look()]
             await play.watch(looks, before_s)
             counters, lost = await bridge.counters(), drops()
@@ -193,18 +213,21 @@ async def run(setting: Setting, say: Say) -> Outcome:
             now = drops()
             lost = Drops(now.load - lost.load, now.others - lost.others)
             await play.watch(looks, after_s)
-    work = f"{crowd} people more than {len(play.regulars)}, who want {times:.1f} cores"
-    return _outcome(
-        looks,
-        begins_s,
-        ends_s,
-        shed,
-        lost,
-        work,
-        sorted(round_trips_s),
-        say,
+            voices = await play.voices() - voices
+    found = Found(
+        work=f"{crowd} people more than {len(play.regulars)}, who want {times:.1f} cores",
+        looks=looks,
+        begins_s=begins_s,
+        ends_s=ends_s,
+        shed=shed,
+        lost_by=lost,
+        voices=voices,
+        round_trips_s=sorted(round_trips_s),
         twice=setting.small or times >= 0.9 * TIMES,
     )
+    for line in (told := lines(found)):
+        say(f"{line.measure}: {line.ours:,.6g} {line.unit}; {line.note}")
+    return Outcome(lines=told, raw=found.as_json())
 
 
 async def _assembled(
@@ -257,110 +280,6 @@ async def _assembled(
 
 def _all_of(room: _Room) -> list[Picture]:
     return [Picture(member=sender.id, layer=2) for sender in room.senders]
-
-
-def _outcome(
-    looks: Sequence[_Look],
-    begins_s: float,
-    ends_s: float,
-    shed: Counter[str],
-    lost_by: Drops,
-    work: str,
-    round_trips_s: Sequence[float],
-    say: Say,
-    *,
-    twice: bool,
-) -> Outcome:
-    each = [_between(a, b) for a, b in itertools.pairwise(looks)]
-    before = [it for it in each if it["at_s"] <= begins_s]
-    during = [it for it in each if begins_s < it["at_s"] <= ends_s]
-    after = [it for it in each if it["at_s"] > ends_s]
-    usual_per_s = statistics.median(it["video_per_s"] for it in before)
-    recovery_s = _recovery(after, RECOVERED * usual_per_s, ends_s)
-    first, last = _at(looks, begins_s), _at(looks, ends_s)
-    heard, lost = last.audio - first.audio, last.audio_lost - first.audio_lost
-    named = {name: shed[name] for name in SHED if shed[name]}
-    answered = sum(each < CHECK_TIMEOUT_S for each in round_trips_s)
-    slowest_s = max(round_trips_s, default=CHECK_TIMEOUT_S)
-    say(
-        f"voices lost {lost} of {heard + lost}; {answered} of {len(round_trips_s)} consent checks "
-        f"answered, the slowest in {slowest_s:.3f} s; shed {named}; "
-        f"recovered after {recovery_s if recovery_s is not None else 'never'}"
-    )
-    lines = [
-        Line(
-            measure="overload: voices lost",
-            work=work,
-            ours=lost,
-            unit="packets",
-            target=Target(bound=0),
-            valid=twice,
-            note=f"of {heard + lost:,}; no room for {lost_by.others:,} datagrams at the bridge, "
-            f"for {lost_by.load:,} at the load",
-        ),
-        Line(
-            measure="overload: layers shed and counted",
-            work=work,
-            ours=sum(named.values()),
-            unit="packets",
-            target=Target(bound=1, at_least=True),
-            note=", ".join(f"{name} {count:,}" for name, count in named.items()),
-        ),
-        Line(
-            measure="overload: consent checks answered",
-            work=work,
-            ours=100 * answered / max(1, len(round_trips_s)),
-            unit="%",
-            target=Target(bound=100, at_least=True),
-            note=f"{answered} of {len(round_trips_s)}, the slowest in {slowest_s * 1e3:.0f} ms",
-        ),
-        Line(
-            measure="overload: pictures as before",
-            work="after its end",
-            ours=recovery_s if recovery_s is not None else AFTER_S,
-            unit="s",
-            target=Target(bound=RECOVERY_TARGET_S),
-            valid=recovery_s is not None,
-        ),
-    ]
-    origin_s = looks[0].at_s
-    return Outcome(
-        lines=lines,
-        raw={
-            "work": work,
-            "begins_s": begins_s - origin_s,
-            "ends_s": ends_s - origin_s,
-            "shed": dict(shed),
-            "load_lost": lost_by.load,
-            "bridge_lost": lost_by.others,
-            "during_video_per_s": statistics.median(it["video_per_s"] for it in during),
-            "each": [{**it, "at_s": it["at_s"] - origin_s} for it in each],
-        },
-    )
-
-
-def _between(first: _Look, second: _Look) -> dict[str, Any]:
-    seconds = second.at_s - first.at_s
-    return {
-        "at_s": second.at_s,
-        "audio_per_s": (second.audio - first.audio) / seconds,
-        "video_per_s": (second.video - first.video) / seconds,
-        "audio_lost": second.audio_lost - first.audio_lost,
-        "video_lost": second.video_lost - first.video_lost,
-    }
-
-
-def _at(looks: Sequence[_Look], at_s: float) -> _Look:
-    """The last one before that."""
-    return [look for look in looks if look.at_s <= at_s][-1]
-
-
-def _recovery(after: Sequence[dict[str, Any]], enough_per_s: float, ends_s: float) -> float | None:
-    """How long until pictures came as before; None when they did not."""
-    for first, second in zip(after, after[LOOKS_TO_RECOVER - 1 :], strict=False):
-        if first["video_per_s"] >= enough_per_s <= second["video_per_s"]:
-            return float(first["at_s"] - ends_s)
-    return None
 
 
 CASE = Case(key="overload", title="twice what it can carry, and back", run=run, repeats=False)
