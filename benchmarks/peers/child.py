@@ -1,4 +1,4 @@
-"""A competitor's server as a child of ours: it ends with us, however we do."""
+"""A server as a child of ours: it ends with us, however we do."""
 
 import subprocess
 from collections.abc import Iterator, Sequence

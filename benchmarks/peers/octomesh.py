@@ -5,7 +5,6 @@ import os
 import re
 import socket
 import ssl
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from benchmarks.load.connection import LoadCertificate, PeerConnection
 from benchmarks.load.description import Wish
 from benchmarks.load.traffic import Traffic
 from benchmarks.peers import LOOPBACK, Member, Picture, Place
+from benchmarks.peers.child import child
 from relay.errors import RemoteProtocolError
 from relay.ids import ParticipantId, Region, SourceKind, source_id
 
@@ -200,7 +200,7 @@ class Mesh(NamedTuple):
 
 @contextlib.contextmanager
 def mesh_process(directory: Path, place: Place = LOOPBACK, workers: int = 1) -> Iterator[Mesh]:
-    """A focus and one region, until the context ends."""
+    """A focus and one region, until the context ends, or this process."""
     from focus.tokens import mint_token
     from web.certificate import CERTIFICATE_FILE
 
@@ -210,15 +210,10 @@ def mesh_process(directory: Path, place: Place = LOOPBACK, workers: int = 1) -> 
         log = stack.enter_context(open(directory / "log", "wb"))
 
         def start(*arguments: str, environment: Mapping[str, str] | None = None) -> int:
-            process = subprocess.Popen(
-                [*place.prefix, sys.executable, "-m", "octomesh", *arguments],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **(environment or {})},
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            return process.pid
+            command = [sys.executable, "-m", "octomesh", *arguments]
+            env = {**os.environ, **(environment or {})}
+            process = child(place, command, stdout=log, cwd=Path.cwd(), env=env)
+            return stack.enter_context(process).pid
 
         start(
             *("focus", "--state-dir", str(directory / "focus")),
