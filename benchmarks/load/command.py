@@ -14,7 +14,7 @@ import trio
 from rich.console import Console
 
 from benchmarks.capacity import CAPACITY_FILE
-from benchmarks.load.deployment import BridgeLoad, Deployment, means
+from benchmarks.load.deployment import Deployment, Heartbeats, means
 from benchmarks.load.gathering import Gathering
 from benchmarks.load.measuring import measure
 from benchmarks.load.outcome import Outcome, line
@@ -66,18 +66,22 @@ def run(settings: LoadSettings) -> None:
 
     SettingsError, one line, when nobody gets in; click.Abort when somebody interrupts it.
     """
-    console = Console(highlight=False)
+    console, heartbeats = Console(highlight=False), Heartbeats()
     with telling(console) as tell:
-        outcome = trio.run(_unless_interrupted, settings, tell)
+        outcome = trio.run(_unless_interrupted, settings, heartbeats, tell)
     if outcome is None:
         raise click.Abort
     console.print(outcome.table())
+    if heartbeats.gaps:
+        console.print(heartbeats.gaps)
     if settings.out is not None:
         for path in _write(outcome, settings.out, console):
             console.print(f"wrote {path}", soft_wrap=True)
 
 
-async def _unless_interrupted(settings: LoadSettings, tell: Tell) -> Outcome | None:
+async def _unless_interrupted(
+    settings: LoadSettings, heartbeats: Heartbeats, tell: Tell
+) -> Outcome | None:
     """None when it was; everybody has left then.
 
     KeyboardInterrupt may be raised where nothing hands it on, in a finalizer say.
@@ -91,12 +95,12 @@ async def _unless_interrupted(settings: LoadSettings, tell: Tell) -> Outcome | N
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(cancel_when_interrupted)
-            outcome = await _run(settings, tell)
+            outcome = await _run(settings, heartbeats, tell)
             nursery.cancel_scope.cancel()
     return outcome
 
 
-async def _run(settings: LoadSettings, tell: Tell) -> Outcome:
+async def _run(settings: LoadSettings, heartbeats: Heartbeats, tell: Tell) -> Outcome:
     deployment = Deployment(settings.url, settings.tls)
     has_ipv4 = await deployment.check(settings.region)
     one_in = -(-settings.people * STREAMS_EACH // LOOKED_INTO)
@@ -114,13 +118,12 @@ async def _run(settings: LoadSettings, tell: Tell) -> Outcome:
         room=settings.room,
         joins_per_s=settings.joins_per_s,
     )
-    loads: dict[str, BridgeLoad] = {}
     async with trio.open_nursery() as nursery:
         await nursery.start(traffic.run)
         await _gather(nursery, gathering, traffic, settings, tell)
         tell.begin("measuring", settings.seconds)
         async with trio.open_nursery() as watching:
-            watching.start_soon(deployment.watch, loads)
+            watching.start_soon(deployment.watch, heartbeats)
             measured = await measure(
                 traffic,
                 [gathering],
@@ -140,7 +143,7 @@ async def _run(settings: LoadSettings, tell: Tell) -> Outcome:
             seconds=settings.seconds,
             people=gathering.people,
             measured=measured,
-            bridge_cpu={name: cpu for name, cpu in means(loads).items() if name in ours},
+            bridge_cpu={name: cpu for name, cpu in means(heartbeats.loads).items() if name in ours},
             decrypted_one_in=one_in,
         )
         nursery.cancel_scope.cancel()

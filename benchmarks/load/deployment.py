@@ -30,6 +30,24 @@ class BridgeLoad:
         return sum(self.cpu) / len(self.cpu)
 
 
+@dataclass(slots=True)
+class Heartbeats:
+    """What a focus has passed on of its bridges."""
+
+    loads: dict[str, BridgeLoad] = field(default_factory=dict)
+    """By bridge."""
+    asked: int = 0
+    unanswered: int = 0
+    """Of them so many in vain."""
+
+    @property
+    def gaps(self) -> str:
+        """In words; empty where there are none."""
+        if not self.unanswered:
+            return ""
+        return f"the focus did not answer {self.unanswered} of {self.asked} times"
+
+
 class Deployment:
     """A focus at a URL, and its bridges."""
 
@@ -57,14 +75,25 @@ class Deployment:
             for address in bridge["addresses"]
         )
 
-    async def watch(self, loads: dict[str, BridgeLoad]) -> None:
-        """Add to the loads of all bridges each second, until cancelled."""
+    async def watch(self, heartbeats: Heartbeats) -> None:
+        """Add to the loads of all bridges each second, until cancelled.
+
+        A question that is not answered is counted: it costs a sample and no more.
+        """
         while True:
-            for bridge in (await self._ask("/api/mesh"))["bridges"]:
-                if bridge["cpu"] is not None:
-                    load = loads.setdefault(bridge["bridge"], BridgeLoad(bridge["region"]))
-                    load.cpu.append(bridge["cpu"])
-                    load.packets_per_s.append(bridge["packets_per_s"])
+            try:
+                mesh = await self._ask("/api/mesh")
+            except SettingsError:
+                heartbeats.unanswered += 1
+            else:
+                for bridge in mesh["bridges"]:
+                    if bridge["cpu"] is not None:
+                        load = heartbeats.loads.setdefault(
+                            bridge["bridge"], BridgeLoad(bridge["region"])
+                        )
+                        load.cpu.append(bridge["cpu"])
+                        load.packets_per_s.append(bridge["packets_per_s"])
+            heartbeats.asked += 1
             await trio.sleep(LOOK_S)
 
     async def _ask(self, path: str) -> Any:
