@@ -44,8 +44,9 @@ HURRIED = {
 }
 """Drops that come of a machine that was too busy, and of the repairs that follow."""
 
-MOST_WAITING = 0.05
-"""Share of the time that a thread may have wanted a core and had none, on a calm machine."""
+MOST_WAITING, MOST_WAITING_AT_ONCE = 0.05, 0.25
+"""Share of the time that threads may have wanted a core and had none, on a calm machine; of all of
+it, and of any second or so. On two cores that do nothing else it is 0.03, and 0.12."""
 
 _OFFERED = ("offered", "retransmitted", "probed")
 _NOT_SENT = (
@@ -134,19 +135,20 @@ def received_by(load: Totals) -> int:
     return load.packets - load.recovered + load.duplicates + load.retransmissions + load.unexpected
 
 
-def hurried(
-    bridges: Sequence[Counters], load: Totals, *, unread: int, waiting: float = 0.0
-) -> bool:
-    """Whether the machine was too busy for somebody at some time.
+def hurried(load: Totals, *, unread: int, waiting: float, waiting_at_once: float) -> bool:
+    """Whether the machine was too busy for somebody at some time, as seen from outside of bridges.
 
-    `waiting`: the share of the time that a process's threads wanted a core and had none.
+    What these drop is no sign of it: one that is slow by its own fault drops the same.
+    `unread`: datagrams that came to the load's sockets and found no room. `waiting`: the share of
+    the time that a process's threads wanted a core and had none, and `waiting_at_once` the most of
+    a moment.
     """
     return bool(
         waiting > MOST_WAITING
+        or waiting_at_once > MOST_WAITING_AT_ONCE
         or unread
         or load.unsent
         or load.skipped
-        or any(_dropped(each, ("overload", "send", "queue_full")) for each in bridges)
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from benchmarks.load.counts import Totals
 from benchmarks.soak.books import (
@@ -40,6 +41,8 @@ class Rest:
     load: Totals
     unread: int
     """Datagrams that came to sockets without room until then, at most."""
+    unread_by_load: int
+    """Those of them that came to people's and not to bridges'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +82,22 @@ class Outcome:
         """Whether the machine was too busy at some time: then some drops are its own."""
         last = self.rests[-1]
         return hurried(
-            last.look.bridges(), last.load, unread=last.unread, waiting=max(self.waiting.values())
+            last.load,
+            unread=last.unread_by_load,
+            waiting=max(self.waiting.values()),
+            waiting_at_once=self.waiting_at_once,
         )
 
     @property
     def waiting(self) -> dict[str, float]:
         """By process, for which share of the time it wanted a core and had none."""
-        last = self.rests[-1].look
-        seconds = max(last.at_s - self.began.at_s, 1.0)
-        return {
-            name: (last.usage[name].waited_s - usage.waited_s) / seconds
-            for name, usage in self.began.usage.items()
-        }
+        return _waiting(self.began, self.rests[-1].look)
+
+    @property
+    def waiting_at_once(self) -> float:
+        """The most of it that any process had from one sample to the next."""
+        pairs = pairwise(self.samples)
+        return max((max(_waiting(*pair).values()) for pair in pairs), default=0.0)
 
     def drops(self) -> dict[str, int]:
         """By reason, of all bridges."""
@@ -151,6 +158,14 @@ class Outcome:
         if gaps and not self.was_hurried:
             found.append(f"{gaps:,} packets never came, and nobody was too busy to send them")
         return found
+
+
+def _waiting(first: Look, second: Look) -> dict[str, float]:
+    seconds = max(second.at_s - first.at_s, 1.0)
+    return {
+        name: (second.usage[name].waited_s - usage.waited_s) / seconds
+        for name, usage in first.usage.items()
+    }
 
 
 def why(reason: str) -> str:

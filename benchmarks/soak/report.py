@@ -35,7 +35,8 @@ def show(outcome: Outcome, console: Console) -> None:
         console.print(
             f"The machine was too busy at times: {last.unread:,} datagrams at most found sockets "
             f"full, {last.load.unsent:,} packets could not be sent, {last.load.skipped:,} frames "
-            f"were left out, paths of trunks did not answer {outcome.paths_lost} ×."
+            f"were left out, paths of trunks did not answer {outcome.paths_lost} ×; a process had "
+            f"no core for {outcome.waiting_at_once:.0%} of a moment."
         )
 
 

@@ -245,6 +245,7 @@ class _Soak:
                 missing = _moving(last, (look, load)) + _differing(before, look)
                 last = look, load
         assert last is not None
+        unread_by_load = JOINED_BY_LINUX * self._crowd.lost
         if patience.cancelled_caught:
             self._crowd.faults.append(
                 f"{SETTLE_S:g} s after all had left, {last[0].at_s - self._began_s:.0f} s from the "
@@ -254,7 +255,8 @@ class _Soak:
             joins=self._crowd.done["joins"],
             look=last[0],
             load=last[1],
-            unread=drops_at(self._media_ports) + JOINED_BY_LINUX * self._crowd.lost,
+            unread=drops_at(self._media_ports) + unread_by_load,
+            unread_by_load=unread_by_load,
         )
 
     def _tell(self, number: int) -> None:

@@ -98,11 +98,19 @@ def test_no_drop_is_explained_in_two_ways() -> None:
     assert not ROUTINE.keys() & HURRIED.keys()
 
 
-def test_a_machine_was_busy_where_packets_were_lost_by_it() -> None:
-    calm = Counter(packets_in=1, dropped_layer=3)
-    assert not hurried([calm], NOTHING, unread=0)
-    assert hurried([calm], NOTHING, unread=1)
-    assert hurried([calm], totals(unsent=1), unread=0)
-    assert hurried([calm], totals(skipped=1), unread=0)
-    assert hurried([calm], NOTHING, unread=0, waiting=0.2)
-    assert hurried([calm, Counter(dropped_overload=1)], NOTHING, unread=0)
+def busy(
+    load: Totals = NOTHING, *, unread: int = 0, waiting: float = 0.0, waiting_at_once: float = 0.0
+) -> bool:
+    return hurried(load, unread=unread, waiting=waiting, waiting_at_once=waiting_at_once)
+
+
+def test_a_machine_was_busy_where_it_kept_the_load_from_its_work_or_threads_from_a_core() -> None:
+    assert busy(unread=1)
+    assert busy(totals(unsent=1))
+    assert busy(totals(skipped=1))
+    assert busy(waiting=0.2)
+    assert busy(waiting_at_once=0.3)
+
+
+def test_threads_wait_for_a_core_now_and_then_on_a_calm_machine_too() -> None:
+    assert not busy(waiting=0.03, waiting_at_once=0.12)

@@ -57,10 +57,17 @@ def rest(
     threads: int = 2,
     load: Totals = NOTHING,
     unread: int = 0,
+    unread_by_load: int = 0,
     **told: int,
 ) -> Rest:
     usage = Usage(memory_bytes=memory_bytes, descriptors=descriptors, threads=threads)
-    return Rest(joins=joins, look=look(usage, {**TOLD, **told}), load=load, unread=unread)
+    return Rest(
+        joins=joins,
+        look=look(usage, {**TOLD, **told}),
+        load=load,
+        unread=unread,
+        unread_by_load=unread_by_load,
+    )
 
 
 def test_a_soak_that_finds_nothing_passes() -> None:
@@ -103,12 +110,40 @@ def test_gaps_fail_unless_the_machine_was_too_busy() -> None:
     gaps = NOTHING._replace(given_up=2)
     (failure,) = outcome_of(rest(), rest(load=gaps)).failures()
     assert "2 packets never came" in failure
-    assert outcome_of(rest(), rest(load=gaps, unread=2)).failures() == []
+    assert outcome_of(rest(), rest(load=gaps, unread=2)).failures() == [failure]
+    assert outcome_of(rest(), rest(load=gaps, unread=2, unread_by_load=2)).failures() == []
+
+
+@pytest.mark.parametrize("reason", ["overload", "queue_full"])
+def test_what_a_bridge_does_not_read_on_a_calm_machine_fails(reason: str) -> None:
+    sent = NOTHING._replace(sent_packets=int(reason == "overload"))
+    last = rest(load=sent, datagrams_in=1, **{f"dropped_{reason}": 1})
+    (failure,) = outcome_of(rest(), last).failures()
+    assert f"1 dropped as {reason}" in failure
+    assert outcome_of(rest(), replace(last, unread_by_load=1)).failures() == []
+
+
+def test_what_a_bridge_cannot_send_on_a_calm_machine_fails() -> None:
+    last = rest(offered=1, dropped_send=1)
+    (failure,) = outcome_of(rest(), last).failures()
+    assert "1 dropped as send" in failure
+
+
+def test_a_moment_without_a_core_is_the_machines() -> None:
+    sent = NOTHING._replace(sent_packets=1)
+    last = rest(load=sent, datagrams_in=1, dropped_overload=1)
+    began, stalled = (
+        replace(it, usage={"frankfurt": replace(it.usage["frankfurt"], waited_s=waited_s)})
+        for it, waited_s in ((last.look, 0.0), (replace(last.look, at_s=1.0), 0.4))
+    )
+    calm = outcome_of(rest(), last)
+    assert replace(calm, samples=[began, began]).failures()
+    assert replace(calm, samples=[began, stalled]).failures() == []
 
 
 def test_pictures_that_jump_fail_on_any_machine() -> None:
     (failure,) = outcome_of(
-        rest(), rest(load=NOTHING._replace(picture_jumps=1), unread=1)
+        rest(), rest(load=NOTHING._replace(picture_jumps=1), unread_by_load=1)
     ).failures()
     assert "picture_jumps" in failure
 
@@ -117,7 +152,7 @@ def test_paths_are_not_lost_on_a_machine_that_has_time() -> None:
     calm = replace(outcome_of(rest(), rest()), paths_lost=1)
     (failure,) = calm.failures()
     assert "path did not answer" in failure
-    assert replace(outcome_of(rest(), rest(unread=1)), paths_lost=1).failures() == []
+    assert replace(outcome_of(rest(), rest(unread_by_load=1)), paths_lost=1).failures() == []
 
 
 def test_logs_are_free_of_errors_and_of_what_no_logger_wrote(tmp_path: Path) -> None:
