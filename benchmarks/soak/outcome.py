@@ -19,7 +19,11 @@ from benchmarks.soak.look import Look
 
 MEMORY_A_JOIN_BYTES = 8 << 10
 MEMORY_BYTES, MEMORY_A_PERSON_BYTES = 4 << 20, 200 << 10
-"""Allocators go on filling for some hundred joins, and keep what a crowd at its largest took."""
+"""Allocators go on filling for some hundred joins, and keep what a crowd at its largest took: up to
+3 MB in two minutes of eight people, who join some 40 times behind the warm-up. So these minutes see
+a leak of 165 KB a join and no smaller one; it takes the half hour of thirty people, who join a
+thousand times and more, to see one of 9 KB.
+"""
 DESCRIPTORS = Allowance(each=0.01, all=2)
 THREADS = Allowance(each=0.01, all=3)
 """Python's pools keep idle threads for ten seconds."""

@@ -1,6 +1,6 @@
 """People use a mesh of three regions for two minutes: nothing grows, nothing gets lost unnamed.
 
-`make soak` has many more of them do so for half an hour.
+`make soak` has many more of them do so for half an hour, and sees leaks that are much smaller.
 """
 
 import json
@@ -85,6 +85,21 @@ def test_a_soak_that_finds_nothing_passes() -> None:
 def test_what_grows_with_each_join_fails_by_name(what: str, grown: list[Rest]) -> None:
     (failure,) = outcome_of(*grown).failures()
     assert failure.startswith(f"frankfurt: {what}")
+
+
+@pytest.mark.parametrize(
+    ("people", "rounds", "joins", "leak_bytes"), [(8, 6, 12, 165_000), (30, 15, 100, 9_000)]
+)
+def test_a_leak_shows_from_so_much_a_join_on(
+    people: int, rounds: int, joins: int, leak_bytes: int
+) -> None:
+    def failures(each_bytes: float) -> list[str]:
+        at = range(joins, joins * (rounds + 2), joins)
+        rests = [rest(it, memory_bytes=50_000_000 + round(each_bytes * it)) for it in at]
+        return replace(outcome_of(*rests), people=people).failures()
+
+    assert failures(leak_bytes)
+    assert failures(0.9 * leak_bytes) == []
 
 
 def test_a_drop_that_nobody_explains_fails() -> None:
