@@ -94,6 +94,8 @@ class TrunkHost:
     media_addresses: tuple[Address, ...]
     on_event: Callable[[TrunkEvent], None]
     """Neither blocks nor raises."""
+    dropped: Counter[str]
+    """What of peers' was refused or not taken, by reason."""
 
 
 class Trunk:
@@ -119,7 +121,13 @@ class Trunk:
         self._on_open = on_open
         drawn = PathSecrets.draw()
         handlers = PathHandlers(up=self._on_up, down=self._on_down, rtcp=self._on_rtcp)
-        self._path = TrunkPath(pump=host.pump, demux=host.demux, secrets=drawn, handlers=handlers)
+        self._path = TrunkPath(
+            pump=host.pump,
+            demux=host.demux,
+            secrets=drawn,
+            handlers=handlers,
+            dropped=host.dropped,
+        )
         hello = TrunkHello(
             versions=TRUNK_VERSIONS,
             features=(),
@@ -129,7 +137,7 @@ class Trunk:
             ice_pwd=drawn.ice.password,
             media_addresses=host.media_addresses,
         )
-        self._link = Link(hello, peer)
+        self._link = Link(hello, peer, dropped=host.dropped)
         self._unsent = trio.Event()
         self._overfull = trio.Event()
         self._hello_scope = trio.CancelScope()
@@ -153,11 +161,6 @@ class Trunk:
     def healthy(self) -> bool:
         """Whether media may cross, or soon may: a new trunk has some seconds for its path."""
         return self.up or (self.open and trio.current_time() < self._opened_s + PATH_TIMEOUT_S)
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """What of the peer's was not taken, by reason."""
-        return self._link.dropped + self._path.dropped
 
     async def run(self) -> str:
         """Serve the connection until it ends, and close it; the reason, in words for a log."""

@@ -75,14 +75,23 @@ class TrunkPath:
     """One path; `close` must be called, and is what ends it."""
 
     def __init__(
-        self, *, pump: Pump, demux: Demux, secrets: PathSecrets, handlers: PathHandlers
+        self,
+        *,
+        pump: Pump,
+        demux: Demux,
+        secrets: PathSecrets,
+        handlers: PathHandlers,
+        dropped: Counter[str],
     ) -> None:
-        """From now on the peer's checks are expected. CapacityError when the pump is full."""
+        """From now on the peer's checks are expected. CapacityError when the pump is full.
+
+        What of the peer's is not taken is counted in `dropped`, by reason.
+        """
         self._pump = pump
         self._demux = demux
         self._secrets = secrets
         self._handlers = handlers
-        self._meter = PathMeter()
+        self._meter = PathMeter(dropped=dropped)
         self._checker: PathChecker | None = None
         self._opened = trio.Event()
         self._early: list[StunArrival] = []
@@ -90,7 +99,7 @@ class TrunkPath:
         self._expected: set[bytes] = set()
         self._up = False
         self._closed = False
-        self._dropped: Counter[str] = Counter()
+        self._dropped = dropped
         self.transport = pump.add_transport()
         demux.claim_ufrag(secrets.ice.ufrag, self._on_check)
         demux.claim_transport(self.transport, self._on_datagram)
@@ -99,11 +108,6 @@ class TrunkPath:
     def up(self) -> bool:
         """Whether media may be sent."""
         return self._up
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """What of the peer's was not taken, by reason."""
-        return self._dropped + self._meter.dropped
 
     def open(self, hello: TrunkHello, *, controlling: bool) -> None:
         """The peer's hello has come: check its addresses, answer and ask."""

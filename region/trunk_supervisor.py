@@ -4,7 +4,6 @@ What goes wrong with that peer stops here, logged and counted.
 """
 
 import random
-from collections import Counter
 
 import structlog
 import trio
@@ -31,14 +30,12 @@ log = structlog.get_logger()
 class TrunkSupervisor:
     """Keeps one trunk to one peer; what goes wrong with that peer is logged and counted here."""
 
-    def __init__(
-        self, peer: Peer, host: TrunkHost, contexts: Contexts, dropped: Counter[str]
-    ) -> None:
+    def __init__(self, peer: Peer, host: TrunkHost, contexts: Contexts) -> None:
         self.peer = peer
         self.current: Trunk | None = None
         self._host = host
         self._contexts = contexts
-        self._dropped = dropped
+        self._dropped = host.dropped
         self._trunks: set[Trunk] = set()
         self._scope = trio.CancelScope()
         self._stopped = False
@@ -89,14 +86,9 @@ class TrunkSupervisor:
             reason = await trunk.run()
         finally:
             self._trunks.discard(trunk)
-            self._dropped.update(trunk.dropped)
             if self.current is trunk:
                 self._set_current(None)
             log.info("trunk-closed", peer=self.peer.bridge, dialler=dialler, reason=reason)
-
-    def live_dropped(self) -> Counter[str]:
-        """What the running trunks did not take; those that ended are in the common counter."""
-        return sum((trunk.dropped for trunk in self._trunks), Counter())
 
     def report(self) -> TrunkReport:
         """The present trunk's, or that there is none."""

@@ -69,24 +69,20 @@ class Trunks:
 
         `on_event` neither blocks nor raises.
         """
+        self.dropped: Counter[str] = Counter()
+        """What was refused or not taken, by reason, since the beginning."""
         self._host = TrunkHost(
             bridge=bridge,
             pump=pump,
             demux=demux,
             media_addresses=media_addresses,
             on_event=on_event,
+            dropped=self.dropped,
         )
         self._contexts = Contexts(identity)
         self._supervisors: dict[BridgeId, TrunkSupervisor] = {}
         self._nursery: trio.Nursery | None = None
         self._half_open: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """What was refused or not taken, by reason, since the beginning."""
-        live = (supervisor.live_dropped() for supervisor in self._supervisors.values())
-        return sum(live, self._dropped.copy())
 
     async def run(
         self,
@@ -116,7 +112,7 @@ class Trunks:
             if bridge in self._supervisors:
                 self._supervisors[bridge].peer = peer
                 continue
-            supervisor = TrunkSupervisor(peer, self._host, self._contexts, self._dropped)
+            supervisor = TrunkSupervisor(peer, self._host, self._contexts)
             self._supervisors[bridge] = supervisor
             if self._nursery is not None:
                 self._nursery.start_soon(supervisor.run)
@@ -160,7 +156,7 @@ class Trunks:
                 await _turn_away(stream, "you are not in the mesh that the focus told")
                 raise _RefusedError("not_in_mesh", f"{peer} is not in the mesh")
         except _RefusedError as refusal:
-            self._dropped[refusal.counter] += 1
+            self.dropped[refusal.counter] += 1
             log.warning("trunk-refused", address=remote_host(tcp), reason=str(refusal))
             return
         await supervisor.serve(stream, dialler=peer)

@@ -98,8 +98,17 @@ _TRANSITIONS: dict[tuple[LinkState, _Step], LinkState] = {
 class Link:
     """One end of one connection. After an error or goodbye it is closed and says nothing more."""
 
-    def __init__(self, local_hello: TrunkHello, expected_peer: BridgeId) -> None:
-        """`expected_peer` is the bridge that the TLS certificate names."""
+    def __init__(
+        self,
+        local_hello: TrunkHello,
+        expected_peer: BridgeId,
+        *,
+        dropped: Counter[str] | None = None,
+    ) -> None:
+        """`expected_peer` is the bridge that the TLS certificate names.
+
+        What of the peer's is not taken is counted in `dropped`, by reason.
+        """
         self._local_hello = local_hello
         self._expected_peer = expected_peer
         self._state = LinkState.CONNECTING
@@ -110,7 +119,7 @@ class Link:
         self._sources = _Table[RelayedSource]()
         self._wanted = _Table[Wanted]()
         self._ssrc_owners: dict[Ssrc, ConferenceId] = {}
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter() if dropped is None else dropped
 
     @property
     def state(self) -> LinkState:

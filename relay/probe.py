@@ -115,7 +115,8 @@ class _Sent:
 class PathMeter:
     """One end of a path: it probes, and measures by echoes and by the peer's probes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, dropped: Counter[str] | None = None) -> None:
+        """Echoes that are not taken are counted in `dropped`, by reason."""
         self._next_sequence = 0
         self._sent: dict[int, _Sent] = {}
         self._missed = 0
@@ -124,7 +125,7 @@ class PathMeter:
         self._rtt_s: float | None = None
         self._arrival: _Arrival | None = None
         self._jitter_s: float | None = None
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter() if dropped is None else dropped
 
     def next_probe(self, now: float) -> Probe:
         """The probe to send at `now`; call it each PROBE_INTERVAL_S while there is a path."""

@@ -138,7 +138,8 @@ async def measure(shape: Shape, directory: Path, setting: Setting, say: Say) -> 
     with mesh_process(directory) as mesh, metronome() as metronome_pid:
         say(f"{shape}: at rest, {rest_s} s")
         await trio.sleep(1)
-        meter = Meter(*mesh.pids, metronome_pid)
+        (bridge_pid,) = mesh.pids
+        meter = Meter(bridge_pid, metronome_pid)
         rest = await _each_second(meter, rest_s)
         counted = Counter[str]()
         async with trio.open_nursery() as nursery:
@@ -207,7 +208,7 @@ async def _each_second(meter: Meter, seconds: int) -> list[Used]:
 
 
 def _percent(seconds: Sequence[Used], name: str) -> float:
-    return 100 * statistics.mean(getattr(each, name) for each in seconds)
+    return 100 * statistics.mean(float(getattr(each, name)) for each in seconds)
 
 
 def _lines(shape: Shape, found: Found) -> list[Line]:

@@ -27,7 +27,7 @@ from benchmarks.cases.stage import Span, calmed, join_all, loaded, measured, sta
 from benchmarks.load.description import Wish
 from benchmarks.load.media import Script, plain
 from benchmarks.load.traffic import Manners, Traffic
-from benchmarks.peers import Bridge
+from benchmarks.peers import Bridge, Peer
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.octomesh import Octomesh
 
@@ -179,7 +179,7 @@ async def _crowded_conferences(setting: Setting, say: Say) -> list[Growth]:
     counts = (1, 3) if setting.small else CONFERENCES[1:]
     growths = []
     async with contextlib.AsyncExitStack() as until_the_end:
-        peers = [Octomesh(), Floor()]
+        peers: list[Peer] = [Octomesh(), Floor()]
         bridges = until_the_end.enter_context(started(peers))
         for peer, bridge in zip(peers, bridges, strict=True):
             traffic, nursery = await until_the_end.enter_async_context(loaded(MANNERS))

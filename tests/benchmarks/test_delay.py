@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cases.delay import LOOKS, MOST_PER_S, NEAR, NOTHING_CAME_MS, Turns, lines, rate_for
+from benchmarks.cases.delay import (
+    LOOKS,
+    MOST_PER_S,
+    NEAR,
+    NEAR_ENOUGH,
+    NOTHING_CAME_MS,
+    TRIES,
+    Turns,
+    lines,
+    rate_for,
+    turn_at,
+)
 from benchmarks.cases.result import Line
 
 
@@ -77,9 +88,29 @@ async def test_a_rate_has_an_end_where_nothing_is_used() -> None:
     assert await rate_for(0.5, 100.0, look, LOOKS) <= MOST_PER_S
 
 
-def test_the_next_turn_goes_by_what_the_turns_have_used() -> None:
-    assert turns(cores=(0.4,)).next_rate == pytest.approx(1_250)
-    assert turns(cores=(0.4, 0.5, 5.0)).next_rate == pytest.approx(1_000)
+async def test_a_turn_that_used_another_share_is_taken_again_at_a_mended_rate() -> None:
+    played: list[float] = []
+
+    async def turn(per_s: float) -> dict[str, float]:
+        played.append(per_s)
+        return {"cores": per_s / 2_000, "packets_in_per_s": per_s}
+
+    near = await turn_at(0.5, 1_000 * (1 + NEAR_ENOUGH / 2), turn, TRIES)
+    assert played == [near["packets_in_per_s"]]
+    played.clear()
+    mended = await turn_at(0.5, 800.0, turn, TRIES)
+    assert played == [800.0, pytest.approx(1_000)]
+    assert mended["cores"] == pytest.approx(0.5)
+
+
+async def test_of_turns_none_of_which_is_near_the_nearest_counts() -> None:
+    used = [0.2, 0.6, 0.9, 0.1]
+
+    async def turn(per_s: float) -> dict[str, float]:
+        return {"cores": used.pop(0)}
+
+    assert await turn_at(0.5, 1_000.0, turn, 4) == {"cores": 0.6}
+    assert used == []
 
 
 # What is compared

@@ -1,5 +1,6 @@
 """A bridge's conferences when people offer again, and when the bridge is told to stop."""
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -7,16 +8,28 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from region import conferences as region_conferences
 from region.conferences import Conferences
 from region.demux import Demux
 from region.offer import MAX_SECTIONS
 from region.participant import Reach
-from region.trunks import TrunkDown, TrunkUp
-from relay.control import Allocate, Allocated, FromBridge, MidKind, Refused
-from relay.ids import Address, BridgeId, ConferenceId, ParticipantId, SourceKind
+from region.trunks import TrunkAnnounced, TrunkDown, TrunkUp
+from relay.control import Allocate, Allocated, FromBridge, MidKind, Refused, Route
+from relay.ids import (
+    Address,
+    BridgeId,
+    ConferenceId,
+    ParticipantId,
+    SourceId,
+    SourceKind,
+    Ssrc,
+    source_id,
+)
+from relay.trunk_messages import RelayedEncoding, RelayedSource, Wanted
 from tests.region.answering import AIORTC, changed
 from tests.region.forwarding import SilentTrunks
 from tests.region.rig import Rig
+from tests.region.seating import ANNA, CAMERA, seat, state_of
 
 ME, PEER = BridgeId("frankfurt-1"), BridgeId("singapore-1")
 OFFER = AIORTC
@@ -107,3 +120,43 @@ async def test_offers_that_are_renewed_for_ever_have_no_more_slots_than_one_may(
     allowed = 1 + MAX_SECTIONS - slots_before
     kinds = [type(each) for each in told]
     assert kinds == [Allocated] * allowed + [Refused] * (1 + MAX_SECTIONS - allowed)
+
+
+async def test_nothing_is_demanded_any_more_for_whom_the_focus_has_forgotten(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region_conferences, "UNSEATED_S", 0.0)
+    tell, told = trio.open_memory_channel[tuple[Wanted, ...]](math.inf)
+
+    class Trunks(SilentTrunks):
+        def demand(self, _: BridgeId, __: ConferenceId, wanted: tuple[Wanted, ...]) -> None:
+            tell.send_nowait(wanted)
+
+    async def told_of(sources: list[SourceId]) -> None:
+        async for wanted in told:
+            if [want.source for want in wanted] == sources:
+                return
+
+    conferences = conferences_on(rig, [])
+    camera = source_id(ANNA, CAMERA)
+    announced = RelayedSource(
+        source=camera,
+        encodings=(RelayedEncoding(ssrc=Ssrc(0x1111), rtx_ssrc=Ssrc(0x1112)),),
+        origin=PEER,
+        hops=1,
+    )
+    routes = (Route(origin=PEER, upstream=PEER, downstream=()),)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conferences.run, Trunks())
+        await wait_all_tasks_blocked()
+        conferences.on_trunk_event(TrunkUp(peer=PEER, transport=rig.pump.add_transport()))
+        conferences.on_state(state_of((seat(ANNA, PEER, CAMERA),), routes))
+        conferences.on_allocate(ALLOCATE)
+        conferences.on_trunk_event(
+            TrunkAnnounced(peer=PEER, conference=ALLOCATE.conference, sources=(announced,))
+        )
+        with trio.fail_after(30):
+            await told_of([camera])
+            await told_of([])
+        assert conferences.participants == 0
+        nursery.cancel_scope.cancel()

@@ -365,6 +365,9 @@ async def test_replayed_and_forged_datagrams_change_nothing() -> None:
             assert singapore.events == []
             assert frankfurt.events == []
             assert singapore.report().up
+            refused = singapore.trunks.dropped["check_refused"]
+            singapore.trunks.set_peers(())
+            assert singapore.trunks.dropped["check_refused"] >= refused  # who leaves takes no count
         nursery.cancel_scope.cancel()
 
 
