@@ -8,6 +8,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from benchmarks.cases.stage import SETTLE_S
+
 SIZE_IN = (7.0, 4.2)
 DPI = 110
 METADATA = {"Software": None}
@@ -25,7 +27,7 @@ def plot(results: dict[str, Any], directory: Path) -> list[Path]:
         figure, axes = plt.subplots(figsize=SIZE_IN, dpi=DPI)
         draw(axes, results["cases"][name]["raw"])
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))  # beside what it tells of
         path = directory / f"{name}.png"
         figure.savefig(path, bbox_inches="tight", metadata=METADATA)
         plt.close(figure)
@@ -53,17 +55,22 @@ def _cost(axes: Axes, raw: dict[str, Any]) -> None:
 
 def _saturation(axes: Axes, raw: list[dict[str, Any]]) -> None:
     for each in raw:
-        steps = sorted(each["steps"], key=lambda step: step["expected"] / step["seconds"])
+        points = sorted((_asked_per_s(step), max(step["lost"], 1e-5)) for step in each["steps"])
         axes.plot(
-            [step["packets_per_s"] / 1e3 for step in steps],
-            [100 * max(step["lost"], 1e-5) for step in steps],
-            marker="o",
+            [per_s / 1e3 for per_s, _ in points],
+            [100 * lost for _, lost in points],
+            "o",
             label=each["work"],
         )
     axes.set_yscale("log")
     axes.axhline(0.1, color="grey", linestyle=":")
-    axes.set_xlabel("thousand packets/s out of one core")
+    axes.set_xlabel("thousand packets/s asked of one core")
     axes.set_ylabel("lost, % (0.001 where none was)")
+
+
+def _asked_per_s(step: dict[str, Any]) -> float:
+    """What all receivers were to get in a second of a dose."""
+    return float(step["expected"] / (step["seconds"] + SETTLE_S))
 
 
 def _meeting(axes: Axes, raw: dict[str, list[dict[str, Any]]]) -> None:
@@ -88,14 +95,17 @@ def _meeting(axes: Axes, raw: dict[str, list[dict[str, Any]]]) -> None:
 def _delay(axes: Axes, raw: dict[str, list[dict[str, Any]]]) -> None:
     for peer, loads in raw.items():
         shares = [100 * each["share"] for each in loads]
+        color = None
         for quantile, style in (("p50", "-"), ("p99", ":")):
-            axes.plot(
+            (line,) = axes.plot(
                 shares,
                 [statistics.median(turn[quantile] for turn in each["turns"]) for each in loads],
                 style,
+                color=color,
                 marker="o",
                 label=f"{peer}, {quantile}",
             )
+            color = line.get_color()
     axes.set_yscale("log")
     axes.set_xlabel("% of its core that a bridge uses")
     axes.set_ylabel("delay, ms")
