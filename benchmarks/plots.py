@@ -8,8 +8,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from benchmarks.cases.stage import SETTLE_S
-
 SIZE_IN = (7.0, 4.2)
 DPI = 110
 METADATA = {"Software": None}
@@ -55,10 +53,9 @@ def _cost(axes: Axes, raw: dict[str, Any]) -> None:
 
 def _saturation(axes: Axes, raw: list[dict[str, Any]]) -> None:
     for each in raw:
-        points = sorted((_asked_per_s(step), max(step["lost"], 1e-5)) for step in each["steps"])
         axes.plot(
-            [per_s / 1e3 for per_s, _ in points],
-            [100 * lost for _, lost in points],
+            [step["asked_per_s"] / 1e3 for step in each["steps"]],
+            [100 * max(step["lost"], 1e-5) for step in each["steps"]],
             "o",
             label=each["work"],
         )
@@ -66,11 +63,6 @@ def _saturation(axes: Axes, raw: list[dict[str, Any]]) -> None:
     axes.axhline(0.1, color="grey", linestyle=":")
     axes.set_xlabel("thousand packets/s asked of one core")
     axes.set_ylabel("lost, % (0.001 where none was)")
-
-
-def _asked_per_s(step: dict[str, Any]) -> float:
-    """What all receivers were to get in a second of a dose."""
-    return float(step["expected"] / (step["seconds"] + SETTLE_S))
 
 
 def _meeting(axes: Axes, raw: dict[str, list[dict[str, Any]]]) -> None:

@@ -79,7 +79,10 @@ async def run(setting: Setting, say: Say) -> Outcome:
                             "receivers": receivers,
                             "shape": name,
                             "carried_per_s": found.carried,
-                            "steps": [dose.as_json() for _, dose in found.turns],
+                            "steps": [
+                                {"asked_per_s": per_s, **dose.as_json()}
+                                for per_s, dose in found.turns
+                            ],
                         }
                     )
     return Outcome(lines=lines, raw=raw)
