@@ -19,3 +19,9 @@ class Player(Counts):
 
         0, as at first, lets each frame go at once.
         """
+
+    def silence(self, client: int) -> None:
+        """It says nothing more by itself, no media and no RTCP, and goes on listening.
+
+        As the connection of somebody does who has left, if nobody closes its socket.
+        """

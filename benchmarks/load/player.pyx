@@ -129,6 +129,21 @@ cdef class Player(Packer):
         if of == NULL:
             raise LocalProtocolError(f"there is no client {client}")
 
+    def silence(self, uint32_t client):
+        """It says nothing more by itself, and goes on listening."""
+        cdef Client *of
+        cdef uint32_t i
+        with nogil:
+            fair_acquire(&self.lock)
+            of = self.client_of(client)
+            if of != NULL:
+                of.feedback = of.reports = of.nacks = of.plis = False
+                for i in range(of.senders):
+                    of.sender[i].active = False
+            fair_release(&self.lock)
+        if of == NULL:
+            raise LocalProtocolError(f"there is no client {client}")
+
     # ---- media
 
     cdef void _play_due(self, int64_t now_ns) noexcept nogil:

@@ -139,7 +139,7 @@ cdef class Reporter(Receiver):
         """Reports, feedback and requests whose time has come."""
         cdef uint8_t packet[MAX_FEEDBACK_BYTES + TRAILER_BYTES]
         cdef int length
-        if client.gappy:
+        if client.gappy and client.nacks:
             self._ask_again(client, now_ns)
         if client.feedback_ns <= now_ns:
             client.feedback_ns = max(

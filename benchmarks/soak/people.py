@@ -1,6 +1,7 @@
 """People who use a mesh: they come and go, speak, look around, show screens; all by one engine."""
 
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,10 +76,11 @@ class Crowd:
         self.faults: list[str] = []
         """What must not happen, in words."""
         self.lost = 0
-        """Times that Linux found no room in the socket of somebody who has left."""
+        """Times that Linux found no room in the socket of somebody who is forgotten."""
         self._url = url
         self._certificate = LoadCertificate()
         self._rooms: dict[str, dict[int, Person]] = {}
+        self._departed: list[Person] = []
         self._joining = trio.CapacityLimiter(JOINS_AT_A_TIME)
 
     @property
@@ -101,6 +103,12 @@ class Crowd:
             # trio-websocket answers a ping also when it has begun to close; wsproto refuses that.
             if not leaving.is_set():
                 raise
+
+    def forget(self) -> None:
+        """Close the sockets of all who have left: for a time when nothing is on its way to them."""
+        for person in self._departed:
+            self.lost += person.forget()
+        self._departed.clear()
 
     async def _attend(
         self,
@@ -135,7 +143,8 @@ class Crowd:
                 await person.stay(leaving, task_status)
             finally:
                 del others[person.id]
-                self.lost += person.gone()
+                person.depart()
+                self._departed.append(person)
 
 
 class Person:
@@ -147,7 +156,7 @@ class Person:
     def __init__(self, crowd: Crowd, client: Client, connection: PeerConnection) -> None:
         self._crowd = crowd
         self._client = client
-        self._socket = connection.socket
+        self._connection = connection
         self._member = OctomeshMember(client, crowd.traffic)
         self._member.connected(connection)
         (self._handle,) = self._member.clients
@@ -180,7 +189,7 @@ class Person:
             await self._look_around()
             task_status.started(self)
             await leaving.wait()
-            self._fall_silent()
+            self._crowd.traffic.engine.silence(self._handle)
             try:
                 if goodbye:
                     self._crowd.done["goodbyes"] += 1
@@ -223,15 +232,19 @@ class Person:
         for kind in tuple(self._on):
             await self.turn(kind, False)
 
-    def gone(self) -> int:
-        """Take its connection from the engine; how often its socket had no room."""
-        self._member.left()
-        return drops_of(self._socket)
+    def depart(self) -> None:
+        """Leave the socket open behind its connection, and what comes to it still counted.
 
-    def _fall_silent(self) -> None:
-        for senders in self._member.senders.values():
-            for sender in senders:
-                self._crowd.traffic.engine.set_active(sender, False)
+        A bridge that has no core for a moment sends afterwards, and would send into nothing.
+        """
+        self._crowd.traffic.engine.silence(self._handle)
+        self._ears = socket.socket(fileno=self._connection.socket.detach())
+
+    def forget(self) -> int:
+        """Once departed, take it from the engine; how often its socket had no room."""
+        self._member.left()
+        with self._ears:
+            return drops_of(self._ears)
 
     async def _look_around(self) -> None:
         """Choose whom to see, and how large."""

@@ -245,6 +245,7 @@ class _Soak:
                 missing = _moving(last, (look, load)) + _differing(before, look)
                 last = look, load
         assert last is not None
+        self._crowd.forget()
         unread_by_load = JOINED_BY_LINUX * self._crowd.lost
         if patience.cancelled_caught:
             self._crowd.faults.append(

@@ -21,6 +21,8 @@ SSRC, RTX_SSRC = 0x1000, 0x1001
 DEADLINE_S = 5.0
 MARK = struct.Struct("<IIBBBBIq")
 MAGIC = 0x6D746F6F
+NACK = b"\x81\xcd"
+"""RFC 4585 §6.1; the load has it behind an empty receiver report."""
 UDP_SEGMENT = 103
 """<linux/udp.h>; Python has no name for it."""
 
@@ -70,6 +72,15 @@ class Line:
                 packet = (self._inbound.unprotect_rtcp if rtcp else self._inbound.unprotect)(data)
                 if wanted(packet):
                     return packet
+
+    def hear_out(self) -> list[bytes]:
+        """All that the client has sent and nobody has read, as it came."""
+        heard: list[bytes] = []
+        while True:
+            try:
+                heard.append(self.socket.recv(2_048))
+            except BlockingIOError:
+                return heard
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with trio.fail_after(DEADLINE_S):

@@ -6,10 +6,10 @@ import trio
 
 from benchmarks.load.counts import BUCKET_BOUNDS_NS
 from region.rtcp import Nack, Other, Pli, ReceiverReport, parse_compound_untrusted
-from tests.benchmarks.line import OPUS, RTX, RTX_SSRC, SSRC, Line, line, picture, rtp
+from tests.benchmarks.line import NACK, OPUS, RTX, RTX_SSRC, SSRC, Line, line, picture, rtp
 
-NACK, PLI, FEEDBACK = b"\x81\xcd", b"\x81\xce", (b"\x8f\xcd", b"\xaf\xcd")
-"""RFC 4585 §6.1, behind an empty receiver report."""
+PLI, FEEDBACK = b"\x81\xce", (b"\x8f\xcd", b"\xaf\xcd")
+"""RFC 4585 §6.1, behind an empty receiver report, as `NACK`."""
 SETTLED_S = 0.05
 """Sweeps of the engine's that find nothing more."""
 

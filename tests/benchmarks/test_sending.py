@@ -20,12 +20,14 @@ from region.rtcp import (
 )
 from relay.ids import Ssrc
 from relay.payload import HeaderExtension
-from tests.benchmarks.line import MAGIC, MARK, OPUS, RTX, VP8, Line, line
+from tests.benchmarks.line import MAGIC, MARK, NACK, OPUS, RTX, VP8, Line, line, picture, rtp
 
 OURS, OURS_RTX = 77, 78
 FRAME_US = 20_000
 MARK_AT = 16
 PAUSE_S = 0.1
+SEVERAL_ROUNDS_S = 0.3
+"""Feedback is given each 75 ms, and asked is again each round trip, here taken for 100 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,20 @@ async def test_what_nobody_wants_is_not_sent_and_comes_back_with_a_keyframe() ->
         wire.engine.set_wanted(sender, True)
         assert (await keyframe(wire)).ssrc == OURS
         assert wire.engine.sender_stats(sender).keyframes == 2
+
+
+async def test_who_is_silenced_says_nothing_more_and_goes_on_counting() -> None:
+    async with line() as wire:
+        play(wire, frames(500))
+        for sequence in (1, 3):  # 2 is asked for again and again
+            wire.send(rtp(sequence, picture(sequence, sequence), number=sequence))
+        await wire.next(lambda it: it[8:10] == NACK)
+        wire.engine.silence(wire.client)
+        wire.hear_out()
+        wire.send(rtp(4, picture(4, 4), number=4))
+        await wire.counted(lambda it: it.packets == 3)
+        await trio.sleep(SEVERAL_ROUNDS_S)
+        assert wire.hear_out() == []
 
 
 async def test_a_paced_client_spreads_a_large_frame() -> None:
